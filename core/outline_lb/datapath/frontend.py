@@ -1,0 +1,58 @@
+"""The contract of a frontend: accepts what applications want, and hands each flow to a dialer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..base.address import Address
+from ..base.dialer import StreamDialer
+from ..net.listener import SocketListener
+
+if TYPE_CHECKING:
+    from .carrier import Carrier
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendDeps:
+    """What a frontend is built with.
+
+    :param name: its name in the configuration
+    :param dialer: where its flows go
+    :param carrier: takes a flow from an accepted stream to its end
+    :param bind: returns the listening socket of an address; raises `StartError`
+    """
+
+    name: str
+    dialer: StreamDialer
+    carrier: Carrier
+    bind: Callable[[Address], SocketListener]
+
+
+class Frontend(ABC):
+    """Accepts flows.
+
+    Life cycle: constructed (no side effects), `prepare`, `serve`, `close`. Flows outlive `serve`: the carrier has them.
+    """
+
+    @abstractmethod
+    async def prepare(self) -> None:
+        """Do everything that can fail: bind, read files.
+
+        :raises StartError: naming what could not be had; nothing is left half done
+        """
+
+    @property
+    @abstractmethod
+    def addresses(self) -> Sequence[Address]:
+        """Where it listens; after `prepare`."""
+
+    @abstractmethod
+    async def serve(self) -> None:
+        """Accept flows until cancelled."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Give everything back that `prepare` took."""

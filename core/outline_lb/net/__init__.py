@@ -1,0 +1,1 @@
+"""The floor: sockets, TLS and names. Nothing above touches a socket."""

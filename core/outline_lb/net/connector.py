@@ -1,0 +1,131 @@
+"""Opens TCP sockets, on the way that the configuration wants: from an address, through an interface, with a mark."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from ..base.address import Address
+from ..base.errors import DialError
+from .resolver import Resolver, SocketAddress, SystemResolver
+from .socket import SocketStream
+
+STAGGER: Final = 0.25
+"""Seconds before the next address of a name is tried beside the one under way (RFC 8305 section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """How outgoing sockets leave this machine.
+
+    :param source: IP address to bind to
+    :param interface: network interface to leave through (Linux)
+    :param fwmark: firewall mark (Linux, needs CAP_NET_ADMIN)
+    """
+
+    source: str | None = None
+    interface: str | None = None
+    fwmark: int | None = None
+
+    def apply(self, sock: socket.socket) -> None:
+        """Prepare a new socket.
+
+        :raises OSError: if the system refuses
+        """
+        if self.fwmark is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self.fwmark)
+        if self.interface is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.interface.encode())
+        if self.source is not None:
+            sock.bind((self.source, 0))
+
+
+class Connector:
+    """Opens TCP connections.
+
+    :param via: how they leave this machine
+    :param resolver: who finds names
+    """
+
+    def __init__(self, via: Via = Via(), resolver: Resolver | None = None) -> None:  # noqa: B008 - frozen
+        self._via = via
+        self._resolver = resolver or SystemResolver()
+
+    async def resolve(self, address: Address) -> list[SocketAddress]:
+        """Return where `connect` would go.
+
+        :raises DialError: with the operation ``resolve``
+        """
+        try:
+            found = await self._resolver.resolve(address)
+        except OSError as exc:
+            raise DialError("resolve", exc) from exc
+        if not found:
+            raise DialError("resolve", socket.gaierror(socket.EAI_NODATA, "no address"))
+        return found
+
+    async def connect(self, address: Address) -> SocketStream:
+        """Connect to a host, trying its addresses one after the other, a little staggered (RFC 8305).
+
+        Cancelling leaves no socket behind.
+
+        :raises DialError: with the operation ``resolve``, ``bind`` or ``connect``
+        """
+        return await self.connect_to(await self.resolve(address))
+
+    async def connect_to(self, candidates: list[SocketAddress]) -> SocketStream:
+        """Connect to the first of these socket addresses that answers.
+
+        :raises DialError: the first failure, with the operation ``bind`` or ``connect``
+        """
+        if len(candidates) == 1:
+            return SocketStream(await self._open(*candidates[0]))
+        return SocketStream(await self._race(candidates))
+
+    async def _race(self, candidates: list[SocketAddress]) -> socket.socket:
+        winner: socket.socket | None = None
+        failures: list[DialError] = []
+
+        async def attempt(candidate: SocketAddress, ended: anyio.Event) -> None:
+            nonlocal winner
+            try:
+                sock = await self._open(*candidate)
+            except DialError as exc:
+                failures.append(exc)
+                ended.set()
+                return
+            if winner is None:
+                winner = sock
+                group.cancel_scope.cancel()
+            else:
+                sock.close()
+
+        async with anyio.create_task_group() as group:
+            for candidate in candidates:
+                ended = anyio.Event()
+                group.start_soon(attempt, candidate, ended)
+                with anyio.move_on_after(STAGGER):
+                    await ended.wait()
+        if winner is None:
+            raise failures[0]
+        return winner
+
+    async def _open(self, family: socket.AddressFamily, name: tuple[str, int]) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        operation = "bind"
+        try:
+            sock.setblocking(False)
+            self._via.apply(sock)
+            operation = "connect"
+            await asyncio.get_running_loop().sock_connect(sock, name)
+        except OSError as exc:
+            sock.close()
+            raise DialError(operation, exc) from exc
+        except BaseException:
+            sock.close()
+            raise
+        return sock

@@ -1,0 +1,87 @@
+"""Listening TCP sockets: bound before anything serves, so that a taken port stops the start and nothing is half started."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from ..base.address import Address
+from ..base.errors import StartError, describe
+from .socket import SocketStream, name_of
+
+log = structlog.get_logger("net")
+
+BACKLOG: Final = 4096
+PAUSE: Final = 0.5
+"""Seconds without accepting after the system had no more descriptors or memory for a connection."""
+_BATCH = 64  # connections taken in one wake-up, so that a flood does not starve the flows
+
+
+class SocketListener:
+    """A bound socket that waits for connections.
+
+    :param address: where to bind; port 0 takes a free one
+    :raises StartError: if it cannot be bound
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._accepted: Callable[[SocketStream], None] | None = None
+        ip = address.ip
+        if ip is None:
+            raise StartError(f"cannot listen on {address}: write an IP address instead of a name")
+        self._sock = socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+        try:
+            self._sock.setblocking(False)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if ip.version == 6:
+                self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            self._sock.bind((address.host, address.port))
+            self._sock.listen(BACKLOG)
+        except OSError as exc:
+            self._sock.close()
+            raise StartError(f"cannot listen on {address}: {describe(exc)}") from exc
+        self.address = name_of(self._sock.getsockname())
+
+    def start(self, accepted: Callable[[SocketStream], None]) -> None:
+        """Begin to accept.
+
+        :param accepted: called from the loop with each new connection, still paused
+        """
+        self._accepted = accepted
+        asyncio.get_running_loop().add_reader(self._sock, self._readable)
+
+    def _readable(self) -> None:
+        assert self._accepted is not None
+        for _ in range(_BATCH):
+            try:
+                sock, _peer = self._sock.accept()
+                stream = SocketStream(sock)
+            except BlockingIOError:
+                return
+            except ConnectionError:  # gone before it was taken
+                continue
+            except OSError as exc:  # no descriptors or memory: a busy loop would not make any
+                log.warning("cannot accept", address=str(self.address), error=describe(exc), retry_in=PAUSE)
+                asyncio.get_running_loop().remove_reader(self._sock)
+                asyncio.get_running_loop().call_later(PAUSE, self._again)
+                return
+            self._accepted(stream)
+
+    def _again(self) -> None:
+        if self._accepted is not None:
+            self.start(self._accepted)
+
+    def stop(self) -> None:
+        """Accept nothing more; the socket stays bound."""
+        if self._accepted is not None:
+            self._accepted = None
+            asyncio.get_running_loop().remove_reader(self._sock)
+
+    def close(self) -> None:
+        """Stop, and give the port back."""
+        self.stop()
+        self._sock.close()

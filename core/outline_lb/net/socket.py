@@ -1,0 +1,221 @@
+"""TCP sockets as streams: non-blocking, on the loop's reader and writer callbacks.
+
+Not the loop's own transports, because those keep what they are given (so nothing could be borrowed), end an abort with a FIN, and cost more
+memory for each idle stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from itertools import islice
+from typing import Final
+
+from ..base.address import Address
+from ..base.errors import AbortedError
+from ..base.stream import NOBODY, Buffer, Stream, StreamSink
+
+RECEIVE_SIZE: Final = 256 * 1024
+LINGER: Final = 2.0
+"""Seconds that `close` waits for the peer's end, so that what it still sends cannot turn our end into a reset."""
+
+_RESET = struct.pack("ii", 1, 0)
+_MAX_PIECES = 64  # of the queue in one system call; any number well below IOV_MAX
+_RECEIVED = memoryview(bytearray(RECEIVE_SIZE))  # shared by all sockets of the loop: what lies here is borrowed
+
+
+class SocketStream(Stream):
+    """A connected TCP socket. It is full while the kernel does not take everything, so at most one wake-up's data waits here.
+
+    :param sock: connected; becomes ours
+    """
+
+    __slots__ = ("_closing", "_eof_received", "_eof_sent", "_loop", "_lost", "_queue", "_reading", "_sink", "_sock", "_telling", "_timer")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._sink: StreamSink = NOBODY
+        self._queue: deque[memoryview] = deque()
+        self._reading = self._closing = False
+        self._eof_received = False
+        self._eof_sent = False  # asked for; done once the queue is empty
+        self._lost: tuple[Exception | None] | None = None
+        self._telling = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def local_address(self) -> Address | None:
+        try:
+            return name_of(self._sock.getsockname())
+        except OSError:
+            return None
+
+    @property
+    def peer_address(self) -> Address | None:
+        try:
+            return name_of(self._sock.getpeername())
+        except OSError:
+            return None
+
+    def set_sink(self, sink: StreamSink) -> None:
+        self._sink = sink
+        if self._lost is not None and not self._telling:
+            self._telling = True
+            self._loop.call_soon(self._tell_lost)
+
+    # -- writing
+
+    def write(self, data: Buffer) -> None:
+        if not data or self._eof_sent or self._lost is not None:
+            return
+        if self._queue:
+            self._queue.append(memoryview(bytes(data)))
+            self._sink.pause_writing()
+            return
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            self._finish(exc)
+            return
+        if sent < len(data):
+            self._queue.append(memoryview(bytes(memoryview(data)[sent:])))
+            self._loop.add_writer(self._sock, self._writable)
+            self._sink.pause_writing()
+
+    def _writable(self) -> None:
+        queue = self._queue
+        try:
+            sent = self._sock.sendmsg(list(islice(queue, _MAX_PIECES)))
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._finish(exc)
+            return
+        while queue and sent >= len(queue[0]):
+            sent -= len(queue.popleft())
+        if sent:
+            queue[0] = queue[0][sent:]
+        if not queue:
+            self._loop.remove_writer(self._sock)
+            if self._eof_sent:
+                self._shut()
+            else:
+                self._sink.resume_writing()
+
+    def write_eof(self) -> None:
+        if not self._eof_sent and self._lost is None:
+            self._eof_sent = True
+            if not self._queue:
+                self._shut()
+
+    def _shut(self) -> None:
+        """Everything is written: end our direction, and the stream with it if the peer's has ended too."""
+        if self._eof_received:
+            self._finish(None)
+            return
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            self._finish(exc)
+            return
+        if self._closing:
+            self._timer = self._loop.call_later(LINGER, self._finish, None)
+
+    # -- reading
+
+    def pause_reading(self) -> None:
+        if self._reading and not self._closing:
+            self._reading = False
+            self._loop.remove_reader(self._sock)
+
+    def resume_reading(self) -> None:
+        if not (self._reading or self._closing or self._eof_received or self._lost):
+            self._reading = True
+            self._loop.add_reader(self._sock, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            size = self._sock.recv_into(_RECEIVED)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._finish(exc)
+            return
+        if self._closing:
+            if not size:
+                self._end_of_linger()
+        elif size:
+            self._sink.data_received(_RECEIVED[:size])
+        else:
+            self._eof_received = True
+            self._stop_reading()
+            if self._eof_sent and not self._queue:
+                self._finish(None)
+            self._sink.eof_received()
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._sock)
+
+    # -- ending
+
+    def close(self) -> None:
+        if self._closing or self._lost is not None:
+            return
+        self._closing = True
+        if not (self._reading or self._eof_received):  # to see the peer's end
+            self._loop.add_reader(self._sock, self._readable)
+            self._reading = True
+        if self._eof_sent and not self._queue and not self._eof_received:
+            self._timer = self._loop.call_later(LINGER, self._finish, None)
+        else:
+            self.write_eof()
+
+    def _end_of_linger(self) -> None:
+        self._eof_received = True
+        self._stop_reading()
+        if not self._queue:
+            self._finish(None)
+
+    def abort(self, cause: Exception | None = None) -> None:
+        self._finish(cause or AbortedError("aborted on this side"))
+
+    def _finish(self, exc: Exception | None) -> None:
+        """Close the socket, with a reset if there is a cause, and tell the sink from the loop."""
+        if self._lost is not None:
+            return
+        self._lost = (exc,)
+        self._stop_reading()
+        self._loop.remove_writer(self._sock)
+        self._queue.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        if exc is not None:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._sock.close()
+        self._telling = True
+        self._loop.call_soon(self._tell_lost)
+
+    def _tell_lost(self) -> None:
+        assert self._lost is not None
+        self._telling = False
+        sink, self._sink = self._sink, NOBODY  # breaks the reference circle
+        sink.connection_lost(self._lost[0])
+
+    def __repr__(self) -> str:
+        state = "lost" if self._lost else "closing" if self._closing else "open"
+        return f"<SocketStream {state} fd={self._sock.fileno()}>"
+
+
+def name_of(sockname: tuple[str, int] | tuple[str, int, int, int]) -> Address:
+    """Return a socket name as an address, without the zone of a link-local one."""
+    return Address(sockname[0].partition("%")[0], sockname[1])

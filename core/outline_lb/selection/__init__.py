@@ -1,0 +1,1 @@
+"""Decides which upstream: pure, the time is passed in, no sockets."""

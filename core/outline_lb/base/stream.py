@@ -30,7 +30,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 ROOM: Final = 160 * 1024
 """Bytes that every `Stream.room` has at least: eight Shadowsocks chunks and all that is added to them."""
 
-_SCRATCH = memoryview(bytearray(ROOM))
+SCRATCH: Final = memoryview(bytearray(ROOM))
 
 
 class StreamSink(ABC):
@@ -73,7 +73,7 @@ class Stream(ABC):
     @property
     def room(self) -> memoryview:
         """Scratch space of at least `ROOM` bytes to fill before `commit`; shared, so nothing may come in between."""
-        return _SCRATCH
+        return SCRATCH
 
     @property
     @abstractmethod

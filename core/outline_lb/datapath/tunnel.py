@@ -9,7 +9,7 @@ from ..base.address import Address
 from ..base.dialer import StreamDialer
 from ..base.errors import ProtocolError, TruncatedError
 from ..base.flow import Flow
-from ..base.stream import Buffer, Hop, Stream
+from ..base.stream import SCRATCH, Buffer, Hop, Stream
 from .cipher import ClientCipher, Opener, Sealer
 from .transport import StreamEndpoint
 
@@ -98,10 +98,10 @@ class TunnelStream(Hop):
 
     @property
     def room(self) -> memoryview:
-        return Stream.room.fget(self)  # type: ignore[attr-defined, no-any-return]
+        return SCRATCH
 
     def commit(self, size: int) -> None:
-        self.write(self.room[:size])
+        self.write(bytes(SCRATCH[:size]))  # a copy, because the room below may be the same
 
     def write_eof(self) -> None:
         self._send_header()

@@ -1,0 +1,132 @@
+"""What is known about one upstream and one kind of traffic, and whether it may be used now.
+
+Evidence comes from probes and from real traffic. Thresholds turn it into *up* and *down*; a failure of real traffic also sends the upstream into a
+cooldown that no probe shortens, longer each time. Without any evidence an upstream is *unknown*, which is as good as up.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+ALPHA: Final = 0.2
+"""Weight of a new sample in the average latency."""
+MAX_COOLDOWN: Final = 300.0
+"""Seconds that a cooldown grows to."""
+
+
+class State(enum.Enum):
+    """What the evidence says."""
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthOptions:
+    """How evidence is judged and gathered.
+
+    :param interval: seconds between probes
+    :param timeout: seconds that one probe may take
+    :param fail_threshold: failures in a row that make an upstream down
+    :param success_threshold: successes in a row that make it up again
+    :param cooldown: seconds without new flows after a flow could not be opened; n times as long after the nth in a row, up to 5 minutes
+    """
+
+    interval: float = 5.0
+    timeout: float = 3.0
+    fail_threshold: int = 2
+    success_threshold: int = 1
+    cooldown: float = 20.0
+
+
+class Health:
+    """The health of one upstream for one kind of traffic. Times are the loop's, in seconds.
+
+    :param options: how evidence is judged
+    """
+
+    __slots__ = ("_cooldowns", "_ejected_until", "_options", "_trial", "checked", "failures", "latency", "state", "successes")
+
+    def __init__(self, options: HealthOptions) -> None:
+        self._options = options
+        self._cooldowns = 0  # in a row, without a flow that could be opened
+        self._ejected_until = 0.0
+        self._trial = False
+        self.state = State.UNKNOWN
+        self.latency: float | None = None
+        self.failures = 0
+        self.successes = 0
+        self.checked: float | None = None
+
+    def available(self, now: float) -> bool:
+        """Tell whether new flows may come: not in a cooldown, and up, or down for so long that one flow may try."""
+        if now < self._ejected_until:
+            return False
+        if self.state is not State.DOWN:
+            return True
+        assert self.checked is not None
+        return not self._trial and now >= self.checked + self._options.cooldown
+
+    def cooldown_left(self, now: float) -> float:
+        """Return the seconds until the cooldown ends; 0 if there is none."""
+        return max(0.0, self._ejected_until - now)
+
+    def dialling(self) -> None:
+        """A flow is being opened. While an upstream is down, it is the only one."""
+        self._trial = self.state is State.DOWN
+
+    def dial_given_up(self) -> None:
+        """The flow that was being opened is not wanted any more."""
+        self._trial = False
+
+    def dial_failed(self, now: float) -> bool:
+        """A flow could not be opened: evidence, and a cooldown.
+
+        :return: whether the state changed
+        """
+        self._trial = False
+        self._cooldowns += 1
+        self._ejected_until = now + min(self._options.cooldown * self._cooldowns, MAX_COOLDOWN)
+        return self.failed(now)
+
+    def dial_succeeded(self, now: float, seconds: float | None) -> bool:
+        """A flow was opened.
+
+        :param seconds: what it took; None if that says nothing about the upstream
+        :return: whether the state changed
+        """
+        self._trial = False
+        self._cooldowns = 0
+        self._ejected_until = 0.0
+        return self.succeeded(now, seconds)
+
+    def failed(self, now: float) -> bool:
+        """Take evidence that it does not work.
+
+        :return: whether the state changed
+        """
+        self.checked = now
+        self.successes = 0
+        self.failures += 1
+        return self.failures >= self._options.fail_threshold and self._become(State.DOWN)
+
+    def succeeded(self, now: float, seconds: float | None) -> bool:
+        """Take evidence that it works.
+
+        :param seconds: what it took; None if nobody measured
+        :return: whether the state changed
+        """
+        self.checked = now
+        self.failures = 0
+        self.successes += 1
+        if seconds is not None:
+            self.latency = seconds if self.latency is None else (1 - ALPHA) * self.latency + ALPHA * seconds
+        return self.successes >= self._options.success_threshold and self._become(State.UP)
+
+    def _become(self, state: State) -> bool:
+        changed = self.state is not state
+        self.state = state
+        return changed

@@ -91,9 +91,7 @@ class Balancer(StreamDialer):
     :param listeners: who hears about flows
     """
 
-    def __init__(
-        self, name: str, members: Sequence[Member], policy: Policy, connect_timeout: float, listeners: FlowListeners | None = None
-    ) -> None:
+    def __init__(self, name: str, members: Sequence[Member], policy: Policy, connect_timeout: float, listeners: FlowListeners | None = None) -> None:
         self.name = name
         self.members = members
         self._policy = policy

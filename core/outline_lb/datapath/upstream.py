@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from ..base.dialer import StreamDialer
-from ..base.errors import UpstreamError, describe
 from ..base.duration import format_duration
+from ..base.errors import UpstreamError, describe
 from ..base.flow import Network
 from ..selection.health import Health
 from .transport import StreamEndpoint

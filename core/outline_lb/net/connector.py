@@ -51,7 +51,7 @@ class Connector:
     :param resolver: who finds names
     """
 
-    def __init__(self, via: Via = Via(), resolver: Resolver | None = None) -> None:  # noqa: B008 - frozen
+    def __init__(self, via: Via = Via(), resolver: Resolver | None = None) -> None:
         self._via = via
         self._resolver = resolver or SystemResolver()
 

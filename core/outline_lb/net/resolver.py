@@ -30,9 +30,7 @@ class SystemResolver(Resolver):
         ip = address.ip
         if ip is not None:
             return [(socket.AF_INET if ip.version == 4 else socket.AF_INET6, (address.host, address.port))]
-        found = await asyncio.get_running_loop().getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-        )
+        found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         return interleave([(family, (str(name[0]), int(name[1]))) for family, _, _, _, name in found])
 
 

@@ -179,7 +179,7 @@ class TlsStream(Hop):
         read, plain = self._ssl.read, _PLAIN
         try:
             while size < len(plain):
-                got = read(len(plain) - size, plain[size:])  # type: ignore[arg-type]
+                got = read(len(plain) - size, plain[size:])
                 if not got:
                     ended = True
                     break

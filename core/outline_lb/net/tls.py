@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import ssl
@@ -230,10 +231,8 @@ class TlsStream(Hop):
     def write_eof(self) -> None:
         if not (self.over or self._eof_sent):
             self._eof_sent = True
-            try:
+            with contextlib.suppress(ssl.SSLError):
                 self._ssl.unwrap()  # sends close_notify; the peer's may come much later
-            except ssl.SSLError:
-                pass
             self._push()
             if self._eof_received:
                 self.lower.close()

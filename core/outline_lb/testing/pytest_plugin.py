@@ -10,12 +10,14 @@ from .clock import ClockLoop
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker; register the fixtures after anyio's, which they replace."""
     config.addinivalue_line("markers", "fake_clock: time passes only when nothing else is left to do (see outline_lb.testing.clock)")
+    config.pluginmanager.register(_Fixtures())
 
 
-@pytest.fixture
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """Run async tests on asyncio; those marked `fake_clock` on a `ClockLoop`."""
-    fake = request.node.get_closest_marker("fake_clock") is not None
-    return "asyncio", {"loop_factory": ClockLoop} if fake else {}
+class _Fixtures:
+    @pytest.fixture
+    def anyio_backend(self, request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+        """Run async tests on asyncio; those marked `fake_clock` on a `ClockLoop`."""
+        fake = request.node.get_closest_marker("fake_clock") is not None
+        return "asyncio", {"loop_factory": ClockLoop} if fake else {}

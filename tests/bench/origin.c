@@ -1,0 +1,57 @@
+/* The origin of the benchmark: one thread per connection. A request is one letter and eight bytes, most significant first:
+ * D n: sends n bytes of the pattern, and ends.  U n: receives n bytes, compares them, answers with one byte: 1 if all were right.
+ * E 0: sends back what comes. */
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "pattern.h"
+
+static void *serve(void *argument) {
+    int fd = (int)(intptr_t)argument;
+    unsigned char request[9];
+    if (receive_all(fd, request, 9) == 0) {
+        uint64_t size = 0;
+        for (int i = 1; i < 9; i++) size = size << 8 | request[i];
+        if (request[0] == 'D') {
+            char rest[64];
+            send_pattern(fd, size);
+            shutdown(fd, SHUT_WR);
+            while (recv(fd, rest, sizeof rest, 0) > 0) {}
+        } else if (request[0] == 'U') {
+            char right = receive_pattern(fd, size) == 0;
+            send_all(fd, &right, 1);
+        } else if (request[0] == 'E') {
+            char data[65536];
+            ssize_t got;
+            while ((got = recv(fd, data, sizeof data, 0)) > 0 && send_all(fd, data, (size_t)got) == 0) {}
+        }
+    }
+    close(fd);
+    return NULL;
+}
+
+int main(int count, char **arguments) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+    pthread_attr_t small;
+    if (count != 2) return 2;
+    address.sin_port = htons((uint16_t)atoi(arguments[1]));
+    signal(SIGPIPE, SIG_IGN);
+    make_pattern();
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(listener, (void *)&address, sizeof address) || listen(listener, 4096)) return perror("bind"), 1;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 262144);
+    pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
+    for (;;) {
+        pthread_t thread;
+        int fd = accept(listener, NULL, NULL);
+        if (fd < 0) continue;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (pthread_create(&thread, &small, serve, (void *)(intptr_t)fd)) close(fd);
+    }
+}

@@ -23,6 +23,7 @@ from .datapath.transport import StreamEndpoint, StreamTransport, Transport, Tran
 from .datapath.tunnel import Tunnel
 from .datapath.upstream import Upstream
 from .monitoring.monitor import Monitor
+from .monitoring.pace import longest_interval
 from .net.connector import Connector
 from .net.listener import SocketListener
 from .plugin.notifier import Notifier
@@ -114,7 +115,7 @@ class App:
         return Upstream(settings.name, dialer, endpoint, health, self._notifier.health_changed)
 
     def _balancer(self, pool: PoolSettings, upstreams: dict[str, Upstream]) -> Balancer:
-        interval = pool.health.interval if pool.probes else None
+        interval = longest_interval(pool.health.interval) if pool.probes else None
         members = [Member(upstreams[member.name], member.weight, member.tier, interval) for member in pool.members]
         listeners = FlowListeners(self._notifier.flow_opened, self._notifier.flow_closed)
         return Balancer(pool.name, members, pool.policy.build(None), pool.connect_timeout, listeners)

@@ -28,7 +28,7 @@ class State(enum.Enum):
 class HealthOptions:
     """How evidence is judged and gathered.
 
-    :param interval: seconds between probes
+    :param interval: seconds between probes at first; longer while an upstream works (see `outline_lb.monitoring.pace`), never longer while it is down
     :param timeout: seconds that one probe may take
     :param fail_threshold: failures in a row that make an upstream down
     :param success_threshold: successes in a row that make it up again

@@ -1,0 +1,1 @@
+"""What every plugin of a kind must do: subclass the suite of its kind in the plugin's tests."""

@@ -1,0 +1,1 @@
+"""The policy ``fastest``: the upstream with the lowest latency, and staying with it for a while."""

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from outline_lb_probe_handshake import plugin
+from outline_lb_probe_handshake.probe import HandshakeProbe
+
+
+def test_the_entry_point_leads_to_the_registration() -> None:
+    [entry] = entry_points(group="outline_lb.probes", name="handshake")
+    assert entry.load() is plugin
+    assert plugin.OUTLINE_LB_API == 1
+    [registration] = plugin.outline_lb_probes()
+    assert registration.type == "handshake"
+    assert isinstance(registration.build(registration.parse({}), None), HandshakeProbe)

@@ -31,6 +31,7 @@ from .datapath.upstream import Upstream
 from .monitoring.probe import Probe
 from .net.connector import Connector, Via
 from .net.listener import SocketListener
+from .net.resolver import Resolver, SocketAddress
 from .net.socket import SocketStream
 from .net.tls import ClientTls, TlsStream, server_context
 from .plugin.markers import hookimpl
@@ -70,10 +71,12 @@ __all__ = [
     "Reason",
     "Registration",
     "RejectedError",
+    "Resolver",
     "Sealer",
     "Secret",
     "SecretUrl",
     "ServerCipher",
+    "SocketAddress",
     "SocketListener",
     "SocketStream",
     "StartError",

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
 
 import anyio
 import structlog
@@ -27,9 +28,13 @@ from .monitoring.pace import longest_interval
 from .net.connector import Connector
 from .net.listener import SocketListener
 from .plugin.notifier import Notifier
-from .selection.health import Health
+from .selection.health import Health, HealthOptions
+from .selection.policy import OnlyPolicy
 
 log = structlog.get_logger("app")
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds that a flow may take to open where no pool says it."""
 
 
 class App:
@@ -44,6 +49,7 @@ class App:
     def __init__(self, settings: Settings, notifier: Notifier) -> None:
         self._settings = settings
         self._notifier = notifier
+        self._listeners = FlowListeners(notifier.flow_opened, notifier.flow_closed)
         self._transports: list[Transport] = []
         self.frontends: dict[str, Frontend] = {}
 
@@ -82,11 +88,9 @@ class App:
 
     def _build(self, carrier: Carrier) -> list[Monitor]:
         settings = self._settings
-        health = {name: pool.health for pool in settings.pools.values() for name in (member.name for member in pool.members)}
-        upstreams = {}
-        for name, upstream in settings.upstreams.items():
-            upstreams[name] = self._upstream(upstream, {Network.TCP: Health(health[name])} if name in health else {})
-        dialers: dict[str, StreamDialer] = {name: upstream.dialer for name, upstream in upstreams.items()}
+        judged = {member.name: pool.health for pool in settings.pools.values() for member in pool.members}
+        upstreams = {name: self._upstream(upstream, judged.get(name, HealthOptions())) for name, upstream in settings.upstreams.items()}
+        dialers: dict[str, StreamDialer] = {name: self._pool_of_one(upstream) for name, upstream in upstreams.items()}
         monitors = []
         for pool in settings.pools.values():
             probes = [probe.build(None) for probe in pool.probes]
@@ -98,7 +102,7 @@ class App:
             self.frontends[name] = frontend.component.build(deps)
         return monitors
 
-    def _upstream(self, settings: UpstreamSettings, health: dict[Network, Health]) -> Upstream:
+    def _upstream(self, settings: UpstreamSettings, judged: HealthOptions) -> Upstream:
         connector = Connector(settings.via)
         transport = settings.transport.build(TransportDeps(connector))
         self._transports.append(transport)
@@ -112,13 +116,16 @@ class App:
                 raise StartError(f"upstream {settings.name}: transport {settings.transport.type} cannot carry a cipher")
             endpoint = transport.stream_endpoint(settings.tcp)
             dialer = Tunnel(endpoint, settings.cipher.build(None).client(settings.secret, settings.prefix))
-        return Upstream(settings.name, dialer, endpoint, health, self._notifier.health_changed)
+        return Upstream(settings.name, dialer, endpoint, {Network.TCP: Health(judged)}, self._notifier.health_changed)
+
+    def _pool_of_one(self, upstream: Upstream) -> Balancer:
+        """Return the dialer of a frontend whose flows all go to one upstream."""
+        return Balancer(upstream.name, [Member(upstream)], OnlyPolicy(), CONNECT_TIMEOUT, self._listeners)
 
     def _balancer(self, pool: PoolSettings, upstreams: dict[str, Upstream]) -> Balancer:
         interval = longest_interval(pool.health.interval) if pool.probes else None
         members = [Member(upstreams[member.name], member.weight, member.tier, interval) for member in pool.members]
-        listeners = FlowListeners(self._notifier.flow_opened, self._notifier.flow_closed)
-        return Balancer(pool.name, members, pool.policy.build(None), pool.connect_timeout, listeners)
+        return Balancer(pool.name, members, pool.policy.build(None), pool.connect_timeout, self._listeners)
 
 
 @contextlib.asynccontextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .errors import AddressError
 
@@ -13,7 +14,31 @@ IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAME = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
 _IPV4, _NAME_TYPE, _IPV6 = 1, 3, 4  # ATYP
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in disguise
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in disguise
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # all of IPv6 that was ever given out to the public
+# The special-purpose registries (RFC 6890). Not the `is_global` of `ipaddress`: that one says something else in each Python release.
+_SPECIAL_IPV4: Final[Sequence[ipaddress.IPv4Network]] = [
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/3",
+    )
+]
+_SPECIAL_IPV6: Final[Sequence[ipaddress.IPv6Network]] = [
+    ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "3fff::/20")
+]
 
 
 class AddressTypeError(AddressError):
@@ -39,26 +64,30 @@ class Address:
         """
         host, colon, port = text.rpartition(":")
         if not colon or not host:
-            raise AddressError(f"{text!r} has no port: write host:port, or [address]:port for IPv6")
-        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-            raise AddressError(f"{port!r} is no port: write a number from 0 to 65535")
+            raise AddressError(f"{text[:80]!r} lacks host or port: write host:port, or [address]:port for IPv6")
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+            raise AddressError(f"{port[:80]!r} is no port: write a number from 0 to 65535")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
+            if ":" not in host:
+                raise AddressError(f"{text[:80]!r}: only an IPv6 address is written in brackets")
         elif ":" in host:
-            raise AddressError(f"{text!r}: write an IPv6 address in brackets, as in [::1]:1080")
+            raise AddressError(f"{text[:80]!r}: write an IPv6 address in brackets, as in [::1]:1080")
         return cls.of(host, int(port))
 
     @classmethod
     def of(cls, host: str, port: int) -> Address:
         """Make an address from a host that nobody has looked at yet.
 
-        :raises AddressError: if `host` is neither an IP address nor a host name
+        :raises AddressError: if `host` is neither an IP address nor a host name; an IPv6 zone (``%eth0``) belongs to neither
         """
         try:
-            return cls(str(ipaddress.ip_address(host)), port)
+            if "%" not in host:  # a zone may hold any character, line ends too
+                return cls(str(ipaddress.ip_address(host)), port)
         except ValueError:
-            if not _NAME.fullmatch(host):
-                raise AddressError(f"{host[:80]!r} is neither an IP address nor a host name") from None
+            pass
+        if not _NAME.fullmatch(host):
+            raise AddressError(f"{host[:80]!r} is neither an IP address nor a host name")
         return cls(host, port)
 
     @property
@@ -114,12 +143,11 @@ def decode_address(data: bytes | memoryview) -> tuple[Address, int] | None:
 def is_public(ip: IPAddress) -> bool:
     """Tell whether an address is one of the public internet: not loopback, private, shared, link-local, multicast or reserved.
 
-    An IPv4 address that hides in an IPv6 one (mapped, 6to4, Teredo, NAT64) counts as itself.
+    An IPv4 address that hides in an IPv6 one (mapped, 6to4, NAT64) counts as itself. Teredo, which hides two, is refused.
     """
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip in _NAT64:
-            return is_public(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
-        hidden = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if hidden is not None:
-            return is_public(hidden)
-    return ip.is_global and not ip.is_multicast
+    if isinstance(ip, ipaddress.IPv4Address):
+        return not any(ip in network for network in _SPECIAL_IPV4)
+    hidden = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else ip.ipv4_mapped or ip.sixtofour
+    if hidden is not None:
+        return is_public(hidden)
+    return ip in _UNICAST and not any(ip in network for network in _SPECIAL_IPV6)

@@ -10,20 +10,28 @@ PATTERN: Final = r"^(?=.)(\d+h)?(\d+m)?(\d+(\.\d+)?s)?(\d+ms)?$"
 
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_CENTURY = 100 * 365 * 24 * 3600.0
 
 
 def parse_duration(text: str) -> float:
     """Return the seconds that a duration stands for.
 
+    :param text: as in a configuration
+    :return: seconds, at most a hundred years
     :raises ValueError: if it is none
     """
-    if not re.fullmatch(PATTERN, text, re.ASCII):
-        raise ValueError(f"{text!r} is no duration: write 20ms, 5s, 1m30s or 2h")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _PARTS.findall(text))
+    if re.fullmatch(PATTERN, text, re.ASCII):
+        seconds: float = sum(float(number) * _SECONDS[unit] for number, unit in _PARTS.findall(text))
+        if seconds <= _CENTURY:  # more than that, no timer takes
+            return seconds
+    raise ValueError(f"{text[:80]!r} is no duration: write 20ms, 5s, 1m30s or 2h")
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration for people: ``850us``, ``42.1ms``, ``1.25s``."""
+    """Return a duration for people: ``850us``, ``42.1ms``, ``1.25s``.
+
+    :param seconds: 0 or more
+    """
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f}us"
     if seconds < 1:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -88,6 +89,7 @@ class Reason(enum.Enum):
 
 _REASONS = {
     errno.ENETUNREACH: Reason.NETWORK_UNREACHABLE,
+    errno.EAFNOSUPPORT: Reason.NETWORK_UNREACHABLE,
     errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
     errno.ECONNREFUSED: Reason.REFUSED,
     errno.ETIMEDOUT: Reason.TIMEOUT,
@@ -145,6 +147,8 @@ def reason_of(cause: BaseException | str) -> Reason:
         return Reason.TIMEOUT
     if isinstance(cause, socket.gaierror):
         return Reason.HOST_UNREACHABLE
+    if isinstance(cause, ssl.SSLError):  # an OSError whose number is not an errno
+        return Reason.FAILED
     if isinstance(cause, OSError) and cause.errno is not None:
         return _REASONS.get(cause.errno, Reason.FAILED)
     return Reason.FAILED
@@ -159,5 +163,21 @@ def describe(cause: BaseException | str) -> str:
     if isinstance(cause, ssl.SSLError):
         return (cause.reason or str(cause)).replace("_", " ").lower()
     if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
+        if cause.errno is None or cause.errno not in errno.errorcode or isinstance(cause, socket.gaierror):
+            return cause.strerror
+        return os.strerror(cause.errno)  # the loops put more into theirs
     return str(cause) or type(cause).__name__
+
+
+def without_frames(exc: Exception) -> Exception:
+    """Return an exception, to be kept, without the traceback of it and of those behind it.
+
+    Tracebacks hold the frames, these hold the whole pile of streams, and one of those holds the exception: only the collector would end that.
+    """
+    link: BaseException | None = exc
+    seen = []
+    while link is not None and link not in seen:
+        seen.append(link)
+        link.__traceback__ = None
+        link = link.__context__ if link.__cause__ is None else link.__cause__
+    return exc

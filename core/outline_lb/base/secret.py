@@ -29,7 +29,7 @@ class Secret:
         return self._value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._value.encode(), other._value.encode())
+        return isinstance(other, Secret) and hmac.compare_digest(_bytes(self), _bytes(other))
 
     def __hash__(self) -> int:
         return hash(self._value)
@@ -44,21 +44,28 @@ class Secret:
         raise TypeError("a secret is not to be pickled")
 
 
+def _bytes(secret: Secret) -> bytes:
+    return secret.reveal().encode("utf-8", "surrogatepass")  # an environment variable may hold any bytes
+
+
 class SecretUrl:
     """A URL whose path is a secret, as the WebSocket paths of Outline servers are: prints as ``wss://host:443/***``.
 
     :param text: the URL
-    :raises AddressError: if it has no scheme, host or port, or holds user info or a fragment
+    :raises AddressError: if it has no scheme, host or port, or holds user info, a fragment or characters that a URL has percent-encoded; the
+        message holds nothing of a URL that could not be taken apart
     """
 
     __slots__ = ("_target", "address", "scheme")
 
     def __init__(self, text: str) -> None:
+        if not text.isascii() or any(ord(char) <= 32 or ord(char) == 127 for char in text):  # urlsplit would leave some out
+            raise AddressError("a URL holds characters that must be percent-encoded")
         try:
             parts = urlsplit(text)
             port = parts.port
-        except ValueError as error:
-            raise AddressError(f"no URL: {error}") from None
+        except ValueError:
+            raise AddressError("no URL: write scheme://host:port/path, with a port from 0 to 65535") from None
         self.scheme: Final = parts.scheme.lower()
         if not self.scheme or not parts.hostname:
             raise AddressError("no URL: write scheme://host:port/path")
@@ -70,8 +77,6 @@ class SecretUrl:
             raise AddressError(f"a {self.scheme}:// URL needs a port")
         self.address: Final = Address.of(parts.hostname, port)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if not self._target.isascii() or any(ord(char) <= 32 or ord(char) == 127 for char in self._target):
-            raise AddressError("the path holds characters that must be percent-encoded")
 
     def reveal_target(self) -> str:
         """Return path and query, as an HTTP request line wants them."""
@@ -90,3 +95,6 @@ class SecretUrl:
 
     def __repr__(self) -> str:
         return f"SecretUrl({self})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not to be pickled")

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from ..base.dialer import StreamDialer
-from ..base.errors import DialError, TargetError, UpstreamError
+from ..base.errors import DialError, Reason, TargetError, UpstreamError, describe
 from ..base.flow import Flow, Network
 from ..base.stream import Buffer, Hop, Stream
 from ..selection.policy import Candidate, Outcome, Policy
@@ -99,16 +99,10 @@ class Balancer(StreamDialer):
         self._listeners = listeners or FlowListeners()
 
     async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
-        dial = _Dial(self, flow)
-        try:
-            async with asyncio.timeout(self._connect_timeout):
-                stream, member = await dial.run()
-        except TimeoutError:
-            raise dial.failure(f"no answer within {self._connect_timeout:g} s") from None
-        finally:
-            dial.give_up()
+        stream, member = await _Dial(self, flow).run(self._connect_timeout)
         carried = _CarriedStream(stream, self, member, flow)
         carried.write(first)
+        log.debug("flow opened", flow=flow.id, frontend=flow.frontend, target=str(flow.target), upstream=member.name)
         self._listeners.opened(flow, member.name)
         return carried
 
@@ -138,85 +132,137 @@ class Balancer(StreamDialer):
         self._listeners.closed(flow, member.name, stream.sent, stream.received, exc)
 
 
+class _Attempt:
+    """One upstream that is being dialled for a flow."""
+
+    __slots__ = ("member", "started", "stream")
+
+    def __init__(self, member: Member, started: float) -> None:
+        self.member = member
+        self.started = started
+        self.stream: Stream | None = None  # once there is one
+
+
 class _Dial:
-    """The opening of one flow: attempts that start one after the other, until the first succeeds."""
+    """The opening of one flow: attempts that start one after the other, until the first succeeds.
+
+    The payload stays with the balancer, so that it goes over one stream only.
+    """
+
+    __slots__ = ("_answer", "_attempts", "_balancer", "_errors", "_flow", "_loop", "_next", "_over", "_tried")
 
     def __init__(self, balancer: Balancer, flow: Flow) -> None:
         self._balancer = balancer
         self._flow = flow
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[asyncio.Task[Stream]] = self._loop.create_future()
+        self._attempts: dict[asyncio.Task[Stream], _Attempt] = {}  # under way, or successful
         self._tried: list[Member] = []
         self._errors: list[str] = []
-        self._running: dict[asyncio.Task[Stream], Member] = {}
-        self._silent: list[Member] = []
+        self._next: asyncio.TimerHandle | None = None
+        self._over = False
 
-    async def run(self) -> tuple[Stream, Member]:
+    async def run(self, seconds: float) -> tuple[Stream, Member]:
         """Try until one succeeds.
 
-        :raises DialError: if none does
+        :param seconds: for all attempts together
+        :raises UpstreamError: if none succeeded
+        :raises TargetError: if the target itself is the trouble
         """
-        while True:
-            started = self._start_next()
-            if not self._running:
-                raise self.failure("no upstream could be reached")
-            patience = _patience(started, self._flow.network) if started else None
-            done, _ = await asyncio.wait(self._running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if not done and started:
-                self._silent.append(started)
-            for task in done:
-                member = self._running.pop(task)
-                error = task.exception()
-                if error is None:
-                    return task.result(), member
-                self._failed(member, error)
-
-    def _start_next(self) -> Member | None:
-        member = self._balancer.pick(self._flow, self._tried)
-        if member is not None:
-            self._tried.append(member)
-            self._running[asyncio.create_task(self._attempt(member))] = member
-        return member
-
-    async def _attempt(self, member: Member) -> Stream:
-        """Dial one upstream, and tell its health how it went. The payload stays here: it goes over one stream only."""
-        flow, upstream = self._flow, member.upstream
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        upstream.health[flow.network].dialling()
+        end = self._loop.call_later(seconds, self._time_out, seconds)
         try:
-            stream = await upstream.dialer.dial_stream(flow)
-        except UpstreamError as exc:
-            upstream.dialled(flow.network, None, exc)
-            raise
-        except BaseException:
-            upstream.health[flow.network].dial_given_up()
-            raise
-        upstream.dialled(flow.network, loop.time() - started if upstream.endpoint else None, None)
-        return stream
+            self._start_next()
+            winner = await self._answer
+            member = self._attempts.pop(winner).member
+            return winner.result(), member
+        finally:
+            end.cancel()
+            self._give_up()
+
+    def _start_next(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+        flow = self._flow
+        member = self._balancer.pick(flow, self._tried)
+        if member is None:
+            if not self._attempts:
+                self._fail(self._failure("no upstream could be reached"))
+            return
+        self._tried.append(member)
+        member.upstream.health[flow.network].dialling()
+        task = self._loop.create_task(member.upstream.dialer.dial_stream(flow))
+        self._attempts[task] = _Attempt(member, self._loop.time())
+        task.add_done_callback(self._ended)
+        self._next = self._loop.call_later(_patience(member, flow.network), self._start_next)
+
+    def _ended(self, task: asyncio.Task[Stream]) -> None:
+        attempt = self._attempts[task]
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._judge(attempt, error)
+        if error is None:
+            attempt.stream = task.result()
+            if self._over:
+                attempt.stream.close()
+            elif not self._answer.done():
+                self._answer.set_result(task)
+        elif not self._over:
+            del self._attempts[task]
+            self._failed(attempt.member, error)
+
+    def _judge(self, attempt: _Attempt, error: BaseException | None) -> None:
+        """Tell the upstream's health how an attempt went."""
+        upstream, network = attempt.member.upstream, self._flow.network
+        if error is None:
+            upstream.dialled(network, self._loop.time() - attempt.started if upstream.endpoint else None, None)
+        elif isinstance(error, (TargetError, asyncio.CancelledError)):
+            upstream.health[network].dial_given_up()
+        else:
+            upstream.dialled(network, None, error if isinstance(error, DialError) else UpstreamError("dial", error))
 
     def _failed(self, member: Member, error: BaseException) -> None:
-        self._balancer.done(member, self._flow, Outcome.FAILED)
-        if isinstance(error, TargetError) or not isinstance(error, DialError) or error.sent:
-            raise error
-        self._errors.append(f"{member.name}: {error}")
-        log.info("upstream failed a flow", flow=self._flow.id, upstream=member.name, error=str(error))
+        flow = self._flow
+        if isinstance(error, TargetError):
+            self._balancer.done(member, flow, Outcome.UNUSED)
+            self._fail(error)
+            return
+        self._balancer.done(member, flow, Outcome.FAILED)
+        self._errors.append(f"{member.name}: {describe(error)}")
+        if isinstance(error, DialError):
+            log.info("upstream failed a flow", flow=flow.id, upstream=member.name, error=str(error))
+            if error.sent:
+                self._fail(error)
+        else:  # a defect, or something of the transport's that was cancelled
+            log.error("upstream failed a flow", flow=flow.id, upstream=member.name, exc_info=error)
+        if not self._answer.done():
+            self._start_next()
 
-    def failure(self, message: str) -> UpstreamError:
-        """Return the error for a flow that no upstream could open."""
-        return UpstreamError("dial", "; ".join([message, *self._errors]))
+    def _time_out(self, seconds: float) -> None:
+        self._fail(self._failure(f"no answer within {seconds:g} s", Reason.TIMEOUT))
 
-    def give_up(self) -> None:
-        """End the attempts that nobody waits for. One that was silent for too long counts as failed."""
-        for task, member in self._running.items():
-            task.cancel()
-            task.add_done_callback(_close_late_stream)
-            if member in self._silent:
-                member.upstream.dialled(self._flow.network, None, UpstreamError("dial", "silent for too long"))
-            self._balancer.done(member, self._flow, Outcome.UNUSED)
+    def _failure(self, message: str, reason: Reason | None = None) -> UpstreamError:
+        silent = [f"{attempt.member.name}: silent" for attempt in self._attempts.values()]
+        return UpstreamError("dial", "; ".join([message, *self._errors, *silent]), reason=reason)
 
+    def _fail(self, error: DialError) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(error)
 
-def _close_late_stream(task: asyncio.Task[Stream]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()
+    def _give_up(self) -> None:
+        """End the attempts that nobody waits for any more."""
+        self._over = True
+        if self._next is not None:
+            self._next.cancel()
+        del self._answer  # no reference circle: its exception knows the frame of `run`
+        flow = self._flow
+        for task, attempt in self._attempts.items():
+            member = attempt.member
+            if attempt.stream is not None:
+                attempt.stream.close()
+            else:
+                task.cancel()
+                if self._loop.time() >= attempt.started + _patience(member, flow.network):
+                    member.upstream.silent(flow.network, attempt.started)
+            self._balancer.done(member, flow, Outcome.UNUSED)
 
 
 def _patience(member: Member, network: Network) -> float:
@@ -250,7 +296,7 @@ class _CarriedStream(Hop):
         self.lower.commit(size)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and not self.over:  # neither side here ended it: the upstream did
+        if exc is not None and not self.over:  # nobody on this side ended it
             self.member.upstream.broke(self.flow.network, exc)
         super().connection_lost(exc)
         self._balancer.closed(self, exc)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
+import anyio
 import structlog
 from anyio.abc import TaskGroup
 
 from ..base.dialer import StreamDialer
-from ..base.errors import DialError
+from ..base.errors import AbortedError, DialError, UpstreamError
 from ..base.flow import Flow
-from ..base.stream import Stream
+from ..base.stream import Buffer, Stream, StreamSink
 from .relay import relay
 
 log = structlog.get_logger("datapath")
+
+EARLY: Final = 64 * 1024
+"""Bytes that a client may send before its flow has a stream: once there are as many, it is not read any more."""
 
 
 class Carrier:
@@ -24,6 +30,7 @@ class Carrier:
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
+        self._flows: dict[Stream, Stream] = {}
 
     def carry(
         self,
@@ -36,32 +43,86 @@ class Carrier:
     ) -> None:
         """Open a stream for a flow and join it with the client's. Returns at once.
 
+        The client's stream is read while the dial is under way: what it sends is kept and goes after `first`, and when it is lost, the dial is
+        given up; then neither `opened` nor `failed` is called.
+
         :param flow: whose target is meant
-        :param client: the application's stream, paused
+        :param client: the application's stream; becomes the carrier's
         :param dialer: opens the other one
         :param opened: called with the stream that was opened, before the first byte goes through: to tell the client that it may go ahead
         :param failed: called when no stream could be opened: to tell the client why, and close its stream
         :param first: what the client has sent already
         """
-        self._tasks.start_soon(self._carry, flow, client, dialer, opened, failed, first)
+        waiting = _Waiting(client)
+        client.set_sink(waiting)
+        client.resume_reading()
+        self._tasks.start_soon(self._carry, flow, waiting, dialer, opened, failed, first)
+
+    def abort_all(self) -> None:
+        """Abort every flow that has a stream, on both sides. The others end with the task group."""
+        cause = AbortedError("the program ends")
+        for client, stream in list(self._flows.items()):
+            client.abort(cause)
+            stream.abort(cause)
 
     async def _carry(
         self,
         flow: Flow,
-        client: Stream,
+        waiting: _Waiting,
         dialer: StreamDialer,
         opened: Callable[[Stream], None],
         failed: Callable[[DialError], None],
         first: bytes,
     ) -> None:
+        client = waiting.client
+        stream: Stream | None = None
         try:
-            stream = await dialer.dial_stream(flow, first)
+            with waiting.dial:
+                stream = await dialer.dial_stream(flow, first)
         except DialError as exc:
             log.info("flow failed", flow=flow.id, target=str(flow.target), error=str(exc))
             failed(exc)
+        except Exception as exc:  # a defect: ends this flow, and not the program with all the others
+            log.exception("flow failed", flow=flow.id, target=str(flow.target))
+            failed(UpstreamError("dial", exc))
         except BaseException:
             client.abort()
             raise
         else:
+            if stream is None or waiting.lost:
+                log.debug("flow given up", flow=flow.id, target=str(flow.target), error="the client went away")
+                if stream is not None:
+                    stream.abort()
+                return
             opened(stream)
-            relay(client, stream)
+            self._flows[client] = stream
+            relay(client, stream, waiting.early, waiting.ended, partial(self._flows.pop, client))
+
+
+class _Waiting(StreamSink):
+    """The sink of a client whose flow has no stream yet: keeps what comes, and gives the dial up when the client is gone."""
+
+    __slots__ = ("client", "dial", "early", "ended", "lost")
+
+    def __init__(self, client: Stream) -> None:
+        self.client = client
+        self.dial = anyio.CancelScope()
+        self.early = bytearray()
+        self.ended = False
+        self.lost = False
+
+    def data_received(self, data: Buffer) -> None:
+        self.early += data
+        if len(self.early) >= EARLY:
+            self.client.pause_reading()
+
+    def eof_received(self) -> None:
+        self.ended = True
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.dial.cancel()

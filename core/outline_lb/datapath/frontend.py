@@ -55,4 +55,4 @@ class Frontend(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Give everything back that `prepare` took."""
+        """Give everything back that `prepare` took, and give up the handshakes under way. A cancelled `serve` may still be about to end."""

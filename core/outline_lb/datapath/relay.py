@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..base.errors import AbortedError
 from ..base.stream import Buffer, Stream, StreamSink
 
@@ -9,13 +11,14 @@ from ..base.stream import Buffer, Stream, StreamSink
 class _End(StreamSink):
     """The sink of `near`: hands everything to `far`."""
 
-    __slots__ = ("ended", "far", "lost", "near", "other")
+    __slots__ = ("ended", "far", "lost", "near", "other", "over")
 
     other: _End
 
-    def __init__(self, near: Stream, far: Stream) -> None:
+    def __init__(self, near: Stream, far: Stream, over: Callable[[], object]) -> None:
         self.near = near
         self.far = far
+        self.over = over
         self.ended = False  # near's peer has ended its direction
         self.lost = False
 
@@ -42,21 +45,28 @@ class _End(StreamSink):
                 self.far.close()
             else:
                 self.far.abort(exc or AbortedError("the other side of the relay ended"))
-        else:  # leave no reference circle for the collector
-            del self.other.other, self.other
+        else:
+            del self.other.other, self.other  # leave no reference circle for the collector
+            self.over()
 
 
-def relay(one: Stream, two: Stream) -> None:
+def relay(one: Stream, two: Stream, early: Buffer = b"", ended: bool = False, over: Callable[[], object] = lambda: None) -> None:
     """Join two streams until both are over. Returns at once; everything happens in callbacks.
 
     An end is passed on as an end, an abort as an abort with its cause; a stream that is lost after its clean end lets the other one finish.
 
-    :param one: paused; becomes the relay's
+    :param one: becomes the relay's
     :param two: paused; becomes the relay's
+    :param early: what was read from `one` before; goes to `two` first
+    :param ended: whether the end of `one` was read before
+    :param over: called once, when both streams are over
     """
-    ends = _End(one, two), _End(two, one)
+    ends = _End(one, two, over), _End(two, one, over)
     ends[0].other, ends[1].other = ends[1], ends[0]
     one.set_sink(ends[0])
     two.set_sink(ends[1])
     one.resume_reading()
     two.resume_reading()
+    two.write(early)
+    if ended:
+        ends[0].eof_received()

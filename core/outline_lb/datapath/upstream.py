@@ -75,9 +75,20 @@ class Upstream:
             self._tell(network, "traffic", seconds, error)
 
     def broke(self, network: Network, error: Exception) -> None:
-        """Take the news that a flow in progress was cut off by the upstream."""
-        if self.health[network].failed(asyncio.get_running_loop().time()):
+        """Take the news that a flow in progress was cut off. Without a server in between, that was the target."""
+        if self.endpoint is not None and self.health[network].failed(asyncio.get_running_loop().time()):
             self._tell(network, "traffic", None, error)
+
+    def silent(self, network: Network, since: float) -> None:
+        """Take the news that nobody waits any more for a flow which it was opening, because that took too long. Without a server in between, the
+        target was silent. One packet lost on the way does it, so this is evidence, but no reason for a cooldown; and of flows that wait at
+        the same time, the first one says it all.
+
+        :param since: the loop's time when the opening began
+        """
+        checked = self.health[network].checked
+        if checked is None or checked <= since:
+            self.broke(network, UpstreamError("dial", "silent for too long"))
 
     def _tell(self, network: Network, source: str, seconds: float | None, error: Exception | None) -> None:
         if error:

@@ -131,10 +131,10 @@ class _Distance:
         self._delay = delay
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection."""
         try:
-            await asyncio.sleep(self._delay)  # the connection request
+            await asyncio.sleep(2 * self._delay)  # a connection request there, its answer back
             far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
-            await asyncio.sleep(self._delay)
         except OSError:
             writer.transport.abort()
             return
@@ -143,13 +143,18 @@ class _Distance:
             tasks.start_soon(self._pump, far_reader, writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
+        later = asyncio.get_running_loop().call_later
         try:
             while data := await reader.read(65536):
-                loop.call_later(self._delay, writer.write, data)
+                later(self._delay, self._deliver, writer, data)
+            later(self._delay, writer.close)
         except OSError:
-            pass
-        loop.call_later(self._delay, writer.close)
+            later(self._delay, writer.transport.abort)
+
+    @staticmethod
+    def _deliver(writer: asyncio.StreamWriter, data: bytes) -> None:
+        if not writer.transport.is_closing():
+            writer.write(data)
 
 
 async def _serve_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
 
 from ..base.address import Address
-from ..base.errors import DialError
+from ..base.errors import DialError, Reason
 from .resolver import Resolver, SocketAddress, SystemResolver
 from .socket import SocketStream
 
@@ -37,11 +39,18 @@ class Via:
         :raises OSError: if the system refuses
         """
         if self.fwmark is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self.fwmark)
+            sock.setsockopt(socket.SOL_SOCKET, _option("SO_MARK"), self.fwmark)
         if self.interface is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.interface.encode())
+            sock.setsockopt(socket.SOL_SOCKET, _option("SO_BINDTODEVICE"), self.interface.encode())
         if self.source is not None:
             sock.bind((self.source, 0))
+
+
+def _option(name: str) -> int:
+    number: int | None = getattr(socket, name, None)
+    if number is None:
+        raise OSError(errno.EOPNOTSUPP, f"this system has no {name}")
+    return number
 
 
 class Connector:
@@ -52,11 +61,15 @@ class Connector:
     """
 
     def __init__(self, via: Via = Via(), resolver: Resolver | None = None) -> None:
-        self._via = via
+        self.via: Final = via
         self._resolver = resolver or SystemResolver()
 
+    def with_source(self, source: str) -> Connector:
+        """Return a connector like this one whose connections leave from another IP address."""
+        return Connector(replace(self.via, source=source), self._resolver)
+
     async def resolve(self, address: Address) -> list[SocketAddress]:
-        """Return where `connect` would go.
+        """Return where `connect` would go: the addresses of the family that the source has, if there is one.
 
         :raises DialError: with the operation ``resolve``
         """
@@ -64,8 +77,12 @@ class Connector:
             found = await self._resolver.resolve(address)
         except OSError as exc:
             raise DialError("resolve", exc) from exc
+        if self.via.source is not None:
+            wanted = socket.AF_INET if ipaddress.ip_address(self.via.source).version == 4 else socket.AF_INET6
+            found = [candidate for candidate in found if candidate[0] == wanted]
         if not found:
-            raise DialError("resolve", socket.gaierror(socket.EAI_NODATA, "no address"))
+            place = "" if self.via.source is None else f" that can be reached from {self.via.source}"
+            raise DialError("resolve", socket.gaierror(socket.EAI_NODATA, f"no address{place}"))
         return found
 
     async def connect(self, address: Address) -> SocketStream:
@@ -73,14 +90,15 @@ class Connector:
 
         Cancelling leaves no socket behind.
 
-        :raises DialError: with the operation ``resolve``, ``bind`` or ``connect``
+        :raises DialError: with the operation ``resolve``, ``socket``, ``bind`` or ``connect``
         """
         return await self.connect_to(await self.resolve(address))
 
     async def connect_to(self, candidates: list[SocketAddress]) -> SocketStream:
         """Connect to the first of these socket addresses that answers.
 
-        :raises DialError: the first failure, with the operation ``bind`` or ``connect``
+        :raises DialError: the first failure that says more than that a network is unreachable (as all of IPv6 is for many), with the operation
+            ``socket``, ``bind`` or ``connect``
         """
         if len(candidates) == 1:
             return SocketStream(await self._open(*candidates[0]))
@@ -104,22 +122,30 @@ class Connector:
             else:
                 sock.close()
 
-        async with anyio.create_task_group() as group:
-            for candidate in candidates:
-                ended = anyio.Event()
-                group.start_soon(attempt, candidate, ended)
-                with anyio.move_on_after(STAGGER):
-                    await ended.wait()
+        try:
+            async with anyio.create_task_group() as group:
+                for candidate in candidates:
+                    ended = anyio.Event()
+                    group.start_soon(attempt, candidate, ended)
+                    with anyio.move_on_after(STAGGER):
+                        await ended.wait()
+        except BaseException:
+            if winner is not None:
+                winner.close()
+            raise
         if winner is None:
-            raise failures[0]
+            raise next((failure for failure in failures if failure.reason is not Reason.NETWORK_UNREACHABLE), failures[0])
         return winner
 
     async def _open(self, family: socket.AddressFamily, name: tuple[str, int]) -> socket.socket:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as exc:
+            raise DialError("socket", exc) from exc
         operation = "bind"
         try:
             sock.setblocking(False)
-            self._via.apply(sock)
+            self.via.apply(sock)
             operation = "connect"
             await asyncio.get_running_loop().sock_connect(sock, name)
         except OSError as exc:

@@ -33,18 +33,11 @@ class SocketListener:
         ip = address.ip
         if ip is None:
             raise StartError(f"cannot listen on {address}: write an IP address instead of a name")
-        self._sock = socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
         try:
-            self._sock.setblocking(False)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if ip.version == 6:
-                self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            self._sock.bind((address.host, address.port))
-            self._sock.listen(BACKLOG)
+            self._sock = _bound(ip.version, address)
         except OSError as exc:
-            self._sock.close()
             raise StartError(f"cannot listen on {address}: {describe(exc)}") from exc
-        self.address = name_of(self._sock.getsockname())
+        self.address: Final = name_of(self._sock.getsockname())
 
     def start(self, accepted: Callable[[SocketStream], None]) -> None:
         """Begin to accept.
@@ -55,11 +48,11 @@ class SocketListener:
         asyncio.get_running_loop().add_reader(self._sock, self._readable)
 
     def _readable(self) -> None:
-        assert self._accepted is not None
         for _ in range(_BATCH):
+            if self._accepted is None:  # stopped by who was called with the one before
+                return
             try:
                 sock, _peer = self._sock.accept()
-                stream = SocketStream(sock)
             except BlockingIOError:
                 return
             except ConnectionError:  # gone before it was taken
@@ -69,7 +62,7 @@ class SocketListener:
                 asyncio.get_running_loop().remove_reader(self._sock)
                 asyncio.get_running_loop().call_later(PAUSE, self._again)
                 return
-            self._accepted(stream)
+            self._accepted(SocketStream(sock))
 
     def _again(self) -> None:
         if self._accepted is not None:
@@ -85,3 +78,18 @@ class SocketListener:
         """Stop, and give the port back."""
         self.stop()
         self._sock.close()
+
+
+def _bound(version: int, address: Address) -> socket.socket:
+    sock = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if version == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address.host, address.port))
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -7,6 +7,7 @@ memory for each idle stream.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections import deque
@@ -14,12 +15,14 @@ from itertools import islice
 from typing import Final
 
 from ..base.address import Address
-from ..base.errors import AbortedError
+from ..base.errors import AbortedError, without_frames
 from ..base.stream import NOBODY, Buffer, Stream, StreamSink
 
 RECEIVE_SIZE: Final = 256 * 1024
 LINGER: Final = 2.0
 """Seconds that `close` waits for the peer's end, so that what it still sends cannot turn our end into a reset."""
+STALL: Final = 300.0
+"""Seconds without any progress after which `close` gives up a peer that does not take what was written (some players pause for minutes)."""
 
 _RESET = struct.pack("ii", 1, 0)
 _MAX_PIECES = 64  # of the queue in one system call; any number well below IOV_MAX
@@ -36,8 +39,9 @@ class SocketStream(Stream):
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        with contextlib.suppress(OSError):  # some systems refuse when the peer is gone already: reading will tell
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._sink: StreamSink = NOBODY
@@ -127,7 +131,7 @@ class SocketStream(Stream):
             self._finish(exc)
             return
         if self._closing:
-            self._timer = self._loop.call_later(LINGER, self._finish, None)
+            self._linger()
 
     # -- reading
 
@@ -157,9 +161,9 @@ class SocketStream(Stream):
         else:
             self._eof_received = True
             self._stop_reading()
-            if self._eof_sent and not self._queue:
-                self._finish(None)
             self._sink.eof_received()
+            if self._eof_sent and not self._queue:  # only now, for the sink may know that this end came too early
+                self._finish(None)
 
     def _stop_reading(self) -> None:
         if self._reading:
@@ -175,10 +179,28 @@ class SocketStream(Stream):
         if not (self._reading or self._eof_received):  # to see the peer's end
             self._loop.add_reader(self._sock, self._readable)
             self._reading = True
-        if self._eof_sent and not self._queue and not self._eof_received:
-            self._timer = self._loop.call_later(LINGER, self._finish, None)
+        if self._queue:
+            self._eof_sent = True
+            self._timer = self._loop.call_later(STALL, self._look_for_progress, self._left())
+        elif self._eof_sent:
+            self._linger()
         else:
             self.write_eof()
+
+    def _left(self) -> int:
+        return sum(map(len, self._queue))
+
+    def _look_for_progress(self, before: int) -> None:
+        left = self._left()
+        if left == before:
+            self._finish(AbortedError(f"closed, and for {STALL:g} s the peer took nothing of what was left"))
+        else:
+            self._timer = self._loop.call_later(STALL, self._look_for_progress, left)
+
+    def _linger(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER, self._finish, None)
 
     def _end_of_linger(self) -> None:
         self._eof_received = True
@@ -193,14 +215,15 @@ class SocketStream(Stream):
         """Close the socket, with a reset if there is a cause, and tell the sink from the loop."""
         if self._lost is not None:
             return
-        self._lost = (exc,)
+        self._lost = (None if exc is None else without_frames(exc),)
         self._stop_reading()
         self._loop.remove_writer(self._sock)
         self._queue.clear()
         if self._timer is not None:
             self._timer.cancel()
         if exc is not None:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            with contextlib.suppress(OSError):  # some systems refuse when the peer is gone already
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._sock.close()
         self._telling = True
         self._loop.call_soon(self._tell_lost)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..base.errors import ProtocolError, StartError, StreamError, TruncatedError, describe
+from ..base.errors import ProtocolError, StartError, StreamError, TruncatedError, describe, without_frames
 from ..base.stream import Buffer, Hop, Stream
 from .socket import RECEIVE_SIZE
 
@@ -51,8 +51,7 @@ class ClientTls:
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        context.set_alpn_protocols(list(alpn))
-        return context
+        return _prepared(context, alpn)
 
 
 def server_context(certificate: str, key: str, alpn: Sequence[str]) -> ssl.SSLContext:
@@ -70,9 +69,14 @@ def server_context(certificate: str, key: str, alpn: Sequence[str]) -> ssl.SSLCo
             raise StartError(f"cannot read {file}: {describe(exc)}") from exc
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password="")  # an encrypted key fails, instead of asking at the terminal
     except (OSError, ValueError) as exc:
         raise StartError(f"cannot use the certificate {certificate} with the key {key}: {describe(exc)}") from exc
+    return _prepared(context, alpn)
+
+
+def _prepared(context: ssl.SSLContext, alpn: Sequence[str]) -> ssl.SSLContext:
+    context.options |= ssl.OP_NO_RENEGOTIATION  # in the middle of one, nothing can be written
     context.set_alpn_protocols(list(alpn))
     return context
 
@@ -86,14 +90,17 @@ class TlsStream(Hop):
     :param server_side: whether we are the server
     """
 
-    __slots__ = ("_eof_received", "_eof_sent", "_incoming", "_outgoing", "_paused", "_ready", "_ssl")
+    __slots__ = ("_eof_received", "_eof_sent", "_eof_told", "_incoming", "_kept", "_outgoing", "_paused", "_ready", "_ssl")
 
     def __init__(self, lower: Stream, context: ssl.SSLContext, server_name: str | None = None, server_side: bool = False) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
         self._ready: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
         self._paused = True
-        self._eof_sent = self._eof_received = False
+        self._kept = b""  # decrypted and not delivered: what one wake-up brought
+        self._eof_received = False  # close_notify came
+        self._eof_told = False
+        self._eof_sent = False
         super().__init__(lower)
 
     async def handshake(self) -> None:
@@ -114,6 +121,9 @@ class TlsStream(Hop):
         except BaseException:
             self.abort()
             raise
+        finally:
+            self._ready = None
+            del ready  # no reference circle: its exception knows this frame
 
     def verify_pin(self, pins: Sequence[str]) -> None:
         """Check the peer's public key, after the handshake.
@@ -121,10 +131,13 @@ class TlsStream(Hop):
         :raises ProtocolError: if it is none of `pins`; the text names the pin that would fit
         """
         from cryptography import x509
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-        certificate = self._ssl.getpeercert(binary_form=True) or b""
-        key = x509.load_der_x509_certificate(certificate).public_key()
+        try:
+            key = x509.load_der_x509_certificate(self._ssl.getpeercert(binary_form=True) or b"").public_key()
+        except (ValueError, UnsupportedAlgorithm) as exc:
+            raise ProtocolError(f"the server's certificate has no key that can be pinned: {exc}") from exc
         digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
         found = PIN_PREFIX + base64.b64encode(digest).decode()
         if not any(hmac.compare_digest(found.encode(), pin.encode()) for pin in pins):
@@ -151,13 +164,13 @@ class TlsStream(Hop):
             return
         except ssl.SSLError as exc:
             self._push()  # the alert tells the peer why
-            ready.set_exception(exc)
+            ready.set_exception(without_frames(exc))
             return
         self._push()
         self._ready = None
-        if self._paused:
-            self.lower.pause_reading()
+        self.lower.pause_reading()
         ready.set_result(None)
+        self._drain()  # what came with the last flight
 
     def _push(self) -> None:
         if self._outgoing.pending:
@@ -166,42 +179,53 @@ class TlsStream(Hop):
     # -- called by the stream below
 
     def data_received(self, data: Buffer) -> None:
+        if self.over or self._eof_received:  # RFC 8446 section 6.1: what follows a closure alert is ignored
+            return
         self._incoming.write(data)
-        if self._ready is not None:
-            self._shake()
+        if self._ready is None:
+            self._drain()
         else:
+            self._shake()
+
+    def _drain(self) -> None:
+        """Decrypt everything that came, and deliver it in one piece; while paused, keep it.
+
+        Encrypted, nothing whole is left behind: OpenSSL would throw it away in `write_eof`.
+        """
+        size, plain, read = 0, _PLAIN, self._ssl.read
+        try:
+            while got := read(len(plain) - size, plain[size:]):
+                size += got  # type: ignore[operator]
+                if size == len(plain):
+                    self._kept += plain
+                    size = 0
+            self._eof_received = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:  # instead of 0, once our own close_notify is out
+            self._eof_received = True
+        except ssl.SSLError as exc:
+            self._push()  # an alert
+            self.abort(ProtocolError(f"TLS: {describe(exc)}"))
+            return
+        self._push()  # the answer to a key update
+        if self._paused or self._kept:
+            self._kept += plain[:size]
+        elif size:
+            self.upper.data_received(plain[:size])
+        if self._kept or self._eof_received:
             self._deliver()
 
     def _deliver(self) -> None:
-        """Hand up everything that can be decrypted, in one piece."""
-        if self.over or self._paused:
-            return
-        size, ended, failure = 0, False, None
-        read, plain = self._ssl.read, _PLAIN
-        try:
-            while size < len(plain):
-                got = read(len(plain) - size, plain[size:])
-                if not got:
-                    ended = True
-                    break
-                size += got  # type: ignore[operator]
-            else:
-                asyncio.get_running_loop().call_soon(self._deliver)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as exc:
-            failure = exc
-        if self._outgoing.pending:  # an alert, or the answer to a key update
-            self._push()
-        if size:
-            self.upper.data_received(plain[:size])
-        if failure is not None:
-            self.abort(ProtocolError(f"TLS: {describe(failure)}"))
-        elif ended and not self.over:
-            self._eof_received = True
+        """Hand up what was kept, and the end behind it."""
+        if self._kept and not (self._paused or self.over):
+            kept, self._kept = self._kept, b""
+            self.upper.data_received(kept)
+        if self._eof_received and not (self._eof_told or self._paused or self.over):
+            self._eof_told = True
+            self.upper.eof_received()
             if self._eof_sent:
                 self.lower.close()
-            self.upper.eof_received()
 
     def eof_received(self) -> None:
         """The connection below ended: cut off, unless close_notify came before."""
@@ -211,19 +235,26 @@ class TlsStream(Hop):
             self.abort(TruncatedError("the connection ended without close_notify"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail_handshake(exc or TruncatedError("the connection ended during the TLS handshake"))
+        if self._ready is not None:
+            self._fail_handshake(exc or TruncatedError("the connection ended during the TLS handshake"))
+        elif exc is None and not (self.over or self._eof_told):
+            exc = TruncatedError("the connection ended without close_notify")
         super().connection_lost(exc)
 
     def _fail_handshake(self, exc: Exception) -> None:
         if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(exc if isinstance(exc, StreamError) else ProtocolError(describe(exc)))
+            self._ready.set_exception(exc if isinstance(exc, StreamError) else StreamError(describe(exc)))
 
     # -- called by the sink above
 
     def write(self, data: Buffer) -> None:
         if data and not (self.over or self._eof_sent):
-            self._ssl.write(data)
-            self.lower.write(self._outgoing.read())
+            try:
+                self._ssl.write(data)
+            except ssl.SSLError as exc:
+                self.abort(ProtocolError(f"TLS: {describe(exc)}"))
+            else:
+                self.lower.write(self._outgoing.read())
 
     def commit(self, size: int) -> None:
         self.write(self.room[:size])
@@ -234,7 +265,7 @@ class TlsStream(Hop):
             with contextlib.suppress(ssl.SSLError):
                 self._ssl.unwrap()  # sends close_notify; the peer's may come much later
             self._push()
-            if self._eof_received:
+            if self._eof_told:
                 self.lower.close()
 
     def close(self) -> None:
@@ -248,5 +279,5 @@ class TlsStream(Hop):
     def resume_reading(self) -> None:
         self._paused = False
         self.lower.resume_reading()
-        if self._incoming.pending or self._ssl.pending():
+        if self._kept or self._eof_received is not self._eof_told:
             asyncio.get_running_loop().call_soon(self._deliver)

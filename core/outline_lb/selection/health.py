@@ -1,7 +1,8 @@
 """What is known about one upstream and one kind of traffic, and whether it may be used now.
 
-Evidence comes from probes and from real traffic. Thresholds turn it into *up* and *down*; a failure of real traffic also sends the upstream into a
-cooldown that no probe shortens, longer each time. Without any evidence an upstream is *unknown*, which is as good as up.
+Evidence comes from probes and from real traffic. Thresholds turn it into *up* and *down*; a flow that could not be opened also sends the upstream
+into a cooldown that no probe shortens, longer each time. After a cooldown, and when it was down for so long without evidence, one flow at a time may
+try (*half-open*) until one gets through. Without any evidence an upstream is *unknown*, which is as good as up.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class HealthOptions:
     :param timeout: seconds that one probe may take
     :param fail_threshold: failures in a row that make an upstream down
     :param success_threshold: successes in a row that make it up again
-    :param cooldown: seconds without new flows after a flow could not be opened; n times as long after the nth in a row, up to 5 minutes
+    :param cooldown: seconds without new flows after a flow could not be opened; n times as long after the nth cooldown in a row, up to 5 minutes
     """
 
     interval: float = 5.0
@@ -62,34 +63,35 @@ class Health:
         self.checked: float | None = None
 
     def available(self, now: float) -> bool:
-        """Tell whether new flows may come: not in a cooldown, and up, or down for so long that one flow may try."""
+        """Tell whether new flows may come: not in a cooldown, and up, or half-open with no flow that tries."""
         if now < self._ejected_until:
             return False
-        if self.state is not State.DOWN:
-            return True
-        assert self.checked is not None
-        return not self._trial and now >= self.checked + self._options.cooldown
+        if self.state is State.DOWN:
+            assert self.checked is not None
+            return not self._trial and now >= self.checked + self._options.cooldown
+        return not (self._trial and self._cooldowns)
 
     def cooldown_left(self, now: float) -> float:
         """Return the seconds until the cooldown ends; 0 if there is none."""
         return max(0.0, self._ejected_until - now)
 
     def dialling(self) -> None:
-        """A flow is being opened. While an upstream is down, it is the only one."""
-        self._trial = self.state is State.DOWN
+        """A flow is being opened; `dial_given_up`, `dial_failed` or `dial_succeeded` follows. Half-open, it is the only one."""
+        self._trial = True
 
     def dial_given_up(self) -> None:
         """The flow that was being opened is not wanted any more."""
         self._trial = False
 
     def dial_failed(self, now: float) -> bool:
-        """A flow could not be opened: evidence, and a cooldown.
+        """A flow could not be opened: evidence, and a cooldown, unless there is one already (flows come, and fail, by the dozen).
 
         :return: whether the state changed
         """
         self._trial = False
-        self._cooldowns += 1
-        self._ejected_until = now + min(self._options.cooldown * self._cooldowns, MAX_COOLDOWN)
+        if now >= self._ejected_until:
+            self._cooldowns += 1
+            self._ejected_until = now + min(self._options.cooldown * self._cooldowns, MAX_COOLDOWN)
         return self.failed(now)
 
     def dial_succeeded(self, now: float, seconds: float | None) -> bool:

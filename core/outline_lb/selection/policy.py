@@ -13,9 +13,9 @@ class Outcome(enum.Enum):
     """How a flow went for the candidate that it was given."""
 
     FAILED = "failed"
-    """No stream could be opened."""
+    """It could not open a stream."""
     UNUSED = "unused"
-    """Another candidate was faster, or nobody waited any more."""
+    """Not its fault: another candidate was faster, nobody waited any more, or the target itself was the trouble."""
     CLOSED = "closed"
     """The flow was carried, and is over."""
 
@@ -75,3 +75,10 @@ class Policy(ABC):
 
     def done(self, candidate: Candidate, flow: Flow, outcome: Outcome, now: float) -> None:  # noqa: B027 - optional
         """Hear how it went: once for each candidate that `pick` returned."""
+
+
+class OnlyPolicy(Policy):
+    """Takes the first: for a pool of one."""
+
+    def pick(self, candidates: Sequence[Candidate], flow: Flow, now: float) -> Candidate:
+        return candidates[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ..base.address import Address
-from ..base.errors import AbortedError
+from ..base.errors import AbortedError, without_frames
 from ..base.stream import NOBODY, Buffer, Stream, StreamSink
 
 
@@ -13,8 +13,8 @@ class FakeStream(Stream):
     """The lowest stream of a pile under test: what the hops write is in `written`, what they ask for in `calls`.
 
     As a network would, the test plays the peer through `feed`, `feed_eof`, `lose`, `fill` and `drain`. It keeps the contract strictly: it gives a
-    scratch buffer that is overwritten after each delivery, delivers nothing while paused (it is kept, and delivered on `resume_reading`), and tells
-    `connection_lost` from the loop.
+    scratch buffer that is overwritten after each delivery, delivers nothing while paused (it is kept, and delivered in one piece after
+    `resume_reading`), sends nothing after `write_eof`, and tells `connection_lost` from the loop, to a sink that comes later too.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,10 @@ class FakeStream(Stream):
         self.cause: Exception | None = None
         self.paused = True
         self.over = False
-        self._kept: list[bytes | None] = []
+        self._told = False  # somebody of connection_lost
+        self._eof_sent = False
+        self._kept = bytearray()
+        self._eof_kept = False
 
     @property
     def local_address(self) -> Address | None:
@@ -39,13 +42,17 @@ class FakeStream(Stream):
 
     def set_sink(self, sink: StreamSink) -> None:
         self.sink = sink
+        if self._told:
+            self._told = False
+            asyncio.get_running_loop().call_soon(self._lost)
 
     def write(self, data: Buffer) -> None:
-        if data and not self.over:
+        if data and not (self.over or self._eof_sent):
             self.writes.append(bytes(data))
             self.written += data
 
     def write_eof(self) -> None:
+        self._eof_sent = True
         self.calls.append("write_eof")
 
     def close(self) -> None:
@@ -58,12 +65,13 @@ class FakeStream(Stream):
         if not self.over:
             self.over = True
             self.calls.append(call)
-            self.cause = cause
-            asyncio.get_running_loop().call_soon(self._lost, cause)
+            self.cause = None if cause is None else without_frames(cause)
+            asyncio.get_running_loop().call_soon(self._lost)
 
-    def _lost(self, cause: Exception | None) -> None:
+    def _lost(self) -> None:
+        self._told = True
         sink, self.sink = self.sink, NOBODY
-        sink.connection_lost(cause)
+        sink.connection_lost(self.cause)
 
     def pause_reading(self) -> None:
         self.paused = True
@@ -72,24 +80,22 @@ class FakeStream(Stream):
     def resume_reading(self) -> None:
         self.paused = False
         self.calls.append("resume_reading")
-        if self._kept:
+        if self._kept or self._eof_kept:
             asyncio.get_running_loop().call_soon(self._release)
 
     # -- what the test lets the peer do
 
     def feed(self, data: bytes) -> None:
         """The peer sends."""
-        if self.paused:
-            self._kept.append(data)
-        elif not self.over and data:
-            buffer = bytearray(data)
-            self.sink.data_received(memoryview(buffer))
-            buffer[:] = b"\xee" * len(buffer)  # whoever kept it, sees it now
+        if self.paused or self._kept:
+            self._kept += data
+        elif data:
+            self._deliver(data)
 
     def feed_eof(self) -> None:
         """The peer ends its direction."""
-        if self.paused:
-            self._kept.append(None)
+        if self.paused or self._kept:
+            self._eof_kept = True
         elif not self.over:
             self.sink.eof_received()
 
@@ -97,7 +103,8 @@ class FakeStream(Stream):
         """The connection is gone: with a cause, or None after both ends."""
         if not self.over:
             self.over = True
-            self._lost(exc)
+            self.cause = exc
+            self._lost()
 
     def fill(self) -> None:
         """The network takes no more."""
@@ -115,15 +122,18 @@ class FakeStream(Stream):
         return data
 
     def _release(self) -> None:
-        kept, self._kept = self._kept, []
-        for index, data in enumerate(kept):
-            if self.paused:
-                self._kept = kept[index:] + self._kept
-                return
-            if data is None:
-                self.feed_eof()
-            else:
-                self.feed(data)
+        if self._kept and not self.paused:
+            kept, self._kept = bytes(self._kept), bytearray()
+            self._deliver(kept)
+        if self._eof_kept and not self.paused:
+            self._eof_kept = False
+            self.feed_eof()
+
+    def _deliver(self, data: bytes) -> None:
+        if not self.over:
+            buffer = bytearray(data)
+            self.sink.data_received(memoryview(buffer))
+            buffer[:] = b"\xee" * len(buffer)  # whoever kept it, sees it now
 
 
 class RecordingSink(StreamSink):
@@ -139,6 +149,7 @@ class RecordingSink(StreamSink):
 
     def data_received(self, data: Buffer) -> None:
         assert len(data), "rule 1: never empty"
+        assert "eof" not in self.events, "rule 4: nothing after the end"
         assert not self.lost.is_set(), "rule 4: nothing after connection_lost"
         self.data += data
         self.deliveries.append(len(data))
@@ -147,13 +158,16 @@ class RecordingSink(StreamSink):
 
     def eof_received(self) -> None:
         assert "eof" not in self.events, "rule 4: at most one end"
+        assert not self.lost.is_set(), "rule 4: nothing after connection_lost"
         self.events.append("eof")
         self.ended.set()
 
     def pause_writing(self) -> None:
+        assert not self.lost.is_set(), "rule 4: nothing after connection_lost"
         self.events.append("pause")
 
     def resume_writing(self) -> None:
+        assert not self.lost.is_set(), "rule 4: nothing after connection_lost"
         self.events.append("resume")
 
     def connection_lost(self, exc: Exception | None) -> None:

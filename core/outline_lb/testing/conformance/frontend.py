@@ -32,6 +32,7 @@ from ...datapath.carrier import Carrier
 from ...datapath.frontend import Frontend, FrontendDeps
 from ...net.listener import SocketListener
 from ...net.socket import name_of
+from ..clock import settle
 from ..dialers import EchoDialer
 from ..streams import RecordingSink, wait_lost
 
@@ -71,6 +72,7 @@ class FrontendSuite(ABC):
             frontend = self.make(dialer, carrier)
             await frontend.prepare()
             tasks.start_soon(frontend.serve)
+            await settle()
             try:
                 yield frontend.addresses[0]
             finally:
@@ -89,6 +91,23 @@ class FrontendSuite(ABC):
         assert flow.network is Network.TCP
         assert flow.client is not None
         assert flow.client.host == "127.0.0.1"
+
+    async def test_an_end_of_the_target_leaves_the_other_direction_open(self) -> None:
+        payload = os.urandom(300_000)
+        async with self.serving(dialer := EchoDialer()) as server:
+            stream, sink = await self.open_flow(server), RecordingSink()
+            stream.set_sink(sink)
+            stream.resume_reading()
+            stream.write(b"x")
+            await sink.received(1)
+            [target] = dialer.streams
+            target.feed_eof()
+            await sink.ended.wait()
+            stream.write(payload)
+            stream.write_eof()
+            assert await wait_lost(sink) is None
+        assert target.written == b"x" + payload
+        assert "write_eof" in target.calls
 
     async def test_an_abort_of_the_application_reaches_the_target(self) -> None:
         async with self.serving(dialer := EchoDialer()) as server:
@@ -153,16 +172,17 @@ class FrontendSuite(ABC):
 
     async def test_connections_that_come_and_go_leave_nothing(self) -> None:
         async with self.serving(EchoDialer()) as server:
-            await self._come_and_go(server)  # whatever is made once, is made now
             before = _open_files(), len(asyncio.all_tasks())
             for _ in range(10):
                 async with anyio.create_task_group() as tasks:
                     for _ in range(5):
                         tasks.start_soon(self._come_and_go, server)
+            after = 0, 0
             with anyio.move_on_after(PATIENCE):
-                while (_open_files(), len(asyncio.all_tasks())) != before:
+                while after != before:
                     await asyncio.sleep(0.02)
-            assert (_open_files(), len(asyncio.all_tasks())) == before, "descriptors and tasks that are left"
+                    after = _open_files(), len(asyncio.all_tasks())
+            assert after == before, "descriptors or tasks are left"
 
     async def _come_and_go(self, server: Address) -> None:
         """Make four connections: a whole flow, and three that never become one."""

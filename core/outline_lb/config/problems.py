@@ -1,0 +1,36 @@
+"""Gathers what is wrong with a document, so that all of it is told at once."""
+
+from __future__ import annotations
+
+from ..base.errors import ConfigError, Problem
+from .source import Document
+
+
+class Problems:
+    """What was found so far.
+
+    :param document: what is being read
+    """
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._found: dict[tuple[str, str], Problem] = {}
+        self.count = 0
+        """How often `add` was called."""
+
+    def add(self, pointer: str, message: str) -> None:
+        """Add one; the same one twice is told once.
+
+        :param pointer: JSON pointer of the node
+        :param message: what is wrong and what would be right, without any value that may be secret
+        """
+        self.count += 1
+        self._found.setdefault((pointer, message), self._document.problem(pointer, message))
+
+    def raise_if_any(self) -> None:
+        """End the reading if anything was found.
+
+        :raises ConfigError: with everything, in document order
+        """
+        if self._found:
+            raise ConfigError(*sorted(self._found.values(), key=lambda problem: (problem.line, problem.column)))

@@ -1,0 +1,118 @@
+"""What a configuration says, typed and complete. All of it compares by value, so that two of them can be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..base.secret import Secret, SecretUrl
+from ..datapath.cipher import Cipher
+from ..datapath.frontend import Frontend, FrontendDeps
+from ..datapath.transport import Transport, TransportDeps
+from ..monitoring.probe import Probe
+from ..net.connector import Via
+from ..plugin.registration import ComponentSpec
+from ..selection.health import HealthOptions
+from ..selection.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendSettings:
+    """A frontend.
+
+    :param name: its name
+    :param component: what it is
+    :param to: the pool or upstream that its flows go to
+    """
+
+    name: str
+    component: ComponentSpec[FrontendDeps, Frontend]
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSettings:
+    """An upstream in a pool.
+
+    :param name: the upstream
+    :param weight: how much it is preferred, above 0
+    :param tier: 0 is used first
+    """
+
+    name: str
+    weight: float = 1.0
+    tier: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """A group of upstreams.
+
+    :param name: its name
+    :param policy: chooses among them
+    :param health: how their health is judged
+    :param probes: how they are measured
+    :param connect_timeout: seconds that a flow may take to open
+    :param members: the upstreams; at least one
+    """
+
+    name: str
+    policy: ComponentSpec[None, Policy]
+    health: HealthOptions
+    probes: tuple[ComponentSpec[None, Probe], ...]
+    connect_timeout: float
+    members: tuple[MemberSettings, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """A server, or a direct connection.
+
+    :param name: its name
+    :param tcp: where its streams go; None: to the target itself
+    :param udp: where its packets go
+    :param transport: how it is reached
+    :param cipher: the cipher of its tunnel; None: no tunnel
+    :param secret: shared with the server; there if the cipher is
+    :param prefix: the first bytes of each stream
+    :param via: how its sockets leave this machine
+    """
+
+    name: str
+    tcp: SecretUrl | None
+    udp: SecretUrl | None
+    transport: ComponentSpec[TransportDeps, Transport]
+    cipher: ComponentSpec[None, Cipher] | None
+    secret: Secret | None
+    prefix: bytes
+    via: Via
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is written to standard error.
+
+    :param level: the least important lines that are shown: debug, info, warning, error
+    :param format: auto, console, json
+    """
+
+    level: str = "info"
+    format: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole configuration.
+
+    :param frontends: by name, in document order, as everywhere here
+    :param pools: by name
+    :param upstreams: by name
+    :param log: what is logged
+    :param plugins: names of plugins that the document wants besides those that its types need
+    """
+
+    frontends: Mapping[str, FrontendSettings]
+    pools: Mapping[str, PoolSettings]
+    upstreams: Mapping[str, UpstreamSettings]
+    log: LogSettings
+    plugins: tuple[str, ...] = ()

@@ -1,0 +1,113 @@
+"""What the active plugins offer: kind to type to registration, immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..base.errors import PluginError
+from .discovery import GROUPS, InstalledPlugin
+
+if TYPE_CHECKING:
+    from ..datapath.cipher import Cipher
+    from ..datapath.frontend import Frontend, FrontendDeps
+    from ..datapath.transport import Listener, ListenerDeps, Transport, TransportDeps
+    from ..monitoring.probe import Probe
+    from ..selection.policy import Policy
+    from .registration import Registration
+
+RegistrationT = TypeVar("RegistrationT", bound="Registration[Any, Any, Any]")
+
+
+class Shelf(Mapping[str, RegistrationT], Generic[RegistrationT]):
+    """The types of one kind.
+
+    :param kind: the kind
+    :param registrations: by type
+    :param inactive: types that are installed and not active
+    """
+
+    __slots__ = ("_inactive", "_kind", "_registrations")
+
+    def __init__(self, kind: str, registrations: Mapping[str, RegistrationT], inactive: frozenset[str] = frozenset()) -> None:
+        self._kind = kind
+        self._registrations = registrations
+        self._inactive = inactive
+
+    def __getitem__(self, name: str) -> RegistrationT:
+        """Return the registration of a type.
+
+        :raises PluginError: if no active plugin offers it
+        """
+        try:
+            return self._registrations[name]
+        except KeyError:
+            known = ", ".join(sorted(self._registrations)) or "none"
+            remedy = f": add {self._kind}-{name} to --plugins" if name in self._inactive else ""
+            raise PluginError(f"no active plugin offers the {self._kind} {name} (active: {known}){remedy}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._registrations
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._registrations)
+
+    def __len__(self) -> int:
+        return len(self._registrations)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The registrations of all active plugins.
+
+    :param entries: entry point to what was registered for it; None for observers, which register nothing
+    :param available: what is installed, active or not
+    """
+
+    entries: Mapping[InstalledPlugin, Registration[Any, Any, Any] | None] = field(default_factory=dict)
+    available: Sequence[InstalledPlugin] = ()
+    _shelves: Mapping[str, Shelf[Any]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
+        object.__setattr__(self, "_shelves", {kind: self._shelf(kind) for kind in GROUPS})
+
+    def _shelf(self, kind: str) -> Shelf[Any]:
+        registrations = {plugin.type: registration for plugin, registration in self.entries.items() if plugin.kind == kind and registration}
+        return Shelf(kind, registrations, frozenset(plugin.type for plugin in self.available if plugin.kind == kind))
+
+    def __getitem__(self, kind: str) -> Shelf[Registration[Any, Any, Any]]:
+        """Return the types of any kind."""
+        return self._shelves[kind]
+
+    @property
+    def frontends(self) -> Shelf[Registration[Any, FrontendDeps, Frontend]]:
+        """What applications speak."""
+        return self._shelves["frontend"]
+
+    @property
+    def transports(self) -> Shelf[Registration[Any, TransportDeps, Transport]]:
+        """Ways to servers."""
+        return self._shelves["transport"]
+
+    @property
+    def listeners(self) -> Shelf[Registration[Any, ListenerDeps, Listener]]:
+        """Accepting halves of transports."""
+        return self._shelves["listener"]
+
+    @property
+    def ciphers(self) -> Shelf[Registration[Any, None, Cipher]]:
+        """What makes a stream to a server one to a target."""
+        return self._shelves["cipher"]
+
+    @property
+    def policies(self) -> Shelf[Registration[Any, None, Policy]]:
+        """What chooses upstreams."""
+        return self._shelves["policy"]
+
+    @property
+    def probes(self) -> Shelf[Registration[Any, None, Probe]]:
+        """What measures upstreams."""
+        return self._shelves["probe"]

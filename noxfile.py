@@ -1,0 +1,124 @@
+"""Every check by name; `nox --list` says what there is, `make test` runs those that stand in `nox.options.sessions`.
+
+The checks run in the checkout's own `.venv`, which contrib/bootstrap.py sets up: nothing is installed twice. Only `matrix` makes environments.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+BIN = ROOT / ".venv" / "bin"
+REPORTS = ROOT / "build" / "reports"
+WHEELS = ROOT / "build" / "wheels"
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+LONG_FILE = 250
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "imports", "tests", "integration", "interop", "summary"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    tool(session, "ruff", "check")
+    tool(session, "ruff", "format", "--check")
+    for path in sorted(path for top in ("core", "plugins") for path in (ROOT / top).rglob("*.py")):
+        lines = path.read_text(encoding="utf-8").count("\n")
+        if lines > LONG_FILE:
+            session.log(f"{path.relative_to(ROOT)} has {lines} lines: fine for one reason, not for two")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, on code and tests."""
+    tool(
+        session, "mypy", "--explicit-package-bases", "core", "schemas", "tests", "contrib", "noxfile.py", *(f"plugins/{name}/src" for name in PLUGINS)
+    )
+    for name in PLUGINS:  # one by one, since their test modules have the same names
+        if (ROOT / "plugins" / name / "tests").exists():
+            tool(session, "mypy", f"plugins/{name}/tests")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Import-linter: the floors of the core. (Plugins: tests/contract/test_house.py.)"""
+    tool(session, "lint-imports", "--no-logo")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The core's tests, the contracts, and each plugin's own tests."""
+    run_tests(session, "tests/core", "tests/contract", *(f"plugins/{name}/tests" for name in PLUGINS))
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Several parts together, and the whole program from outside."""
+    run_tests(session, "tests/integration", "tests/acceptance")
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Our program with those of others; what is not installed is skipped."""
+    run_tests(session, "tests/interop")
+
+
+@nox.session
+def summary(session: nox.Session) -> None:
+    """Say what ran, and what was skipped and why."""
+    tool(session, "python", "contrib/summary.py")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Which lines the core's and the plugins' own tests reach. Nothing depends on the figure."""
+    folders = ["tests/core", "tests/contract", *(f"plugins/{name}/tests" for name in PLUGINS)]
+    tool(session, "coverage", "run", "--branch", "--source=core,plugins", "--omit=*/tests/*", "-m", "pytest", "-q", *with_tests(*folders))
+    tool(session, "coverage", "report", "--show-missing", "--skip-covered")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build every distribution."""
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    folders = [".", *(f"./plugins/{name}" for name in PLUGINS)]
+    tool(session, "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(WHEELS), *folders)
+
+
+@nox.session(venv_backend="virtualenv", requires=["wheels"])
+@nox.parametrize("plugin", PLUGINS)
+def matrix(session: nox.Session, plugin: str) -> None:
+    """Install the core and one plugin alone, from wheels: each distribution stands by itself."""
+    pyproject = tomllib.loads((ROOT / "plugins" / plugin / "pyproject.toml").read_text(encoding="utf-8"))
+    session.install("--quiet", "--constraint", "contrib/constraints.txt", "--find-links", str(WHEELS), pyproject["project"]["name"])
+    session.run("outline-lb", "--help", silent=True)
+    modules = {module for group in pyproject["project"].get("entry-points", {}).values() for module in group.values()}
+    packages = {Path(package).name for package in pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]}
+    for module in sorted(modules | packages):
+        session.run("python", "-c", f"import {module}")
+
+
+def run_tests(session: nox.Session, *folders: str) -> None:
+    """Run pytest once over the folders that have tests, and leave a report for `summary`."""
+    report = REPORTS / f"{session.name}.xml"
+    report.unlink(missing_ok=True)
+    found = with_tests(*folders)
+    if not found:
+        session.skip(f"no tests in {', '.join(folders)}")
+    tool(session, "python", "-m", "pytest", f"--junitxml={report}", *found, *session.posargs)
+
+
+def with_tests(*folders: str) -> list[str]:
+    """Return the folders that have tests."""
+    return [folder for folder in folders if any((ROOT / folder).rglob("test_*.py"))]
+
+
+def tool(session: nox.Session, name: str, *arguments: str) -> None:
+    """Run a program of `.venv`."""
+    session.run(str(BIN / name), *arguments)

@@ -1,0 +1,34 @@
+"""The client's end."""
+
+from __future__ import annotations
+
+import os
+
+from outline_lb.api import Address, ClientCipher, Opener, Sealer, Secret, encode_address
+
+from .chunks import ChunkOpener, ChunkSealer
+from .key import MIN_RANDOM, master_key, secret_bytes
+from .method import Method
+
+
+class AeadClient(ClientCipher):
+    """The client's end of a method.
+
+    :param method: the algorithm
+    :param secret: shared with the server
+    :param prefix: how the salt of each stream begins; at least 16 bytes after it stay random
+    :raises ValueError: if the secret is empty or the prefix too long
+    """
+
+    def __init__(self, method: Method, secret: Secret, prefix: bytes) -> None:
+        self._method = method
+        self._master = master_key(secret_bytes(secret), method.size)
+        self._prefix = prefix
+        self._random = method.size - len(prefix)
+        if self._random < MIN_RANDOM:
+            most = method.size - MIN_RANDOM
+            raise ValueError(f"the prefix has {len(prefix)} bytes, and {method.name} takes at most {most}: {MIN_RANDOM} of its salt must stay random")
+
+    def stream(self, target: Address) -> tuple[Sealer, Opener]:
+        salt = self._prefix + os.urandom(self._random)
+        return ChunkSealer(self._method, self._master, salt, encode_address(target)), ChunkOpener(self._method, self._master)

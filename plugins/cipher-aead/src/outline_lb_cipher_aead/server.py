@@ -1,0 +1,82 @@
+"""The server's end: finds out whose stream it is, and whether it was here before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+
+from outline_lb.api import Accepted, ProtocolError, RejectedError, Secret, ServerCipher, decode_address
+
+from .chunks import LENGTH, ChunkOpener, ChunkSealer
+from .key import SaltMark, master_key, secret_bytes, subkey
+from .method import Method
+from .replay import ReplayCache
+
+HEADER_LIMIT: Final = 32 * 1024
+"""Bytes in which every address is complete: 259 chunks of a byte or a little more; only empty chunks could fill more than that."""
+
+_NONCE: Final = bytes(12)
+
+
+class _Key:
+    """What a server knows about one user."""
+
+    __slots__ = ("mark", "master", "user")
+
+    def __init__(self, user: str, secret: bytes, size: int) -> None:
+        self.user = user
+        self.master = master_key(secret, size)
+        self.mark = SaltMark(secret, size)
+
+
+class AeadServer(ServerCipher):
+    """The server's end of a method. Of users with the same secret, the first is meant.
+
+    :param method: the algorithm
+    :param keys: user name to secret
+    :param replay_history: streams that are remembered, and up to as many before them; 0: none
+    :raises ValueError: if a secret is empty
+    """
+
+    def __init__(self, method: Method, keys: Mapping[str, Secret], replay_history: int) -> None:
+        self._method = method
+        self._keys = [_Key(user, secret_bytes(secret), method.size) for user, secret in keys.items()]  # the last one used first
+        self._replays = ReplayCache(replay_history)
+
+    def accept(self, data: bytes) -> Accepted | None:
+        size = self._method.size
+        if len(data) < size + LENGTH:
+            return None
+        salt = data[:size]
+        key = self._find(salt, data[size : size + LENGTH])
+        if key.mark.is_on(salt):
+            raise RejectedError("one of our own answers came back")
+        opener = ChunkOpener(self._method, key.master)
+        try:
+            plain = b"".join(opener.feed(data))
+        except ProtocolError as exc:
+            raise RejectedError(str(exc)) from None
+        header = decode_address(plain)
+        if header is None:
+            if len(data) > HEADER_LIMIT:
+                raise RejectedError("the address does not come to an end")
+            return None
+        if not self._replays.add(salt):
+            raise RejectedError("this stream was here before")
+        target, end = header
+        return Accepted(key.user, target, ChunkSealer(self._method, key.master, key.mark.new_salt()), opener, plain[end:])
+
+    def _find(self, salt: bytes, length: bytes) -> _Key:
+        """Return the key that opens the first unit, and let it be tried first next time."""
+        keys, aead = self._keys, self._method.aead
+        for index, key in enumerate(keys):
+            try:
+                aead(subkey(key.master, salt)).decrypt(_NONCE, length, None)
+            except InvalidTag:
+                continue
+            if index:
+                keys.insert(0, keys.pop(index))
+            return key
+        raise RejectedError("no key fits")

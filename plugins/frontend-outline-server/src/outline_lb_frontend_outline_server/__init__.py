@@ -1,0 +1,1 @@
+"""A Shadowsocks server over any listener: a frontend of outline-lb."""

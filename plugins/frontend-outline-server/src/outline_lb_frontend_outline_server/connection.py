@@ -1,0 +1,131 @@
+"""One stream, from its first byte until its key is found, or its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from outline_lb.api import (
+    Accepted,
+    AddressError,
+    Buffer,
+    Flow,
+    FrontendDeps,
+    Network,
+    RejectedError,
+    ServerCipher,
+    Stream,
+    StreamSink,
+    TunnelStream,
+)
+
+log = structlog.get_logger("outline-server")
+
+DEADLINE: Final = 59.0
+"""Seconds after which a stream without a key is closed: what other servers do, so that nobody is told apart by it."""
+MAX_HEADER: Final = 64 * 1024
+"""Bytes that may come before it is known whose they are."""
+
+
+class Connection(StreamSink):
+    """The sink of a stream that has not shown a key. It says nothing to anybody who has none.
+
+    :param stream: the client's, paused; becomes ours
+    :param deps: what the frontend was built with
+    :param ciphers: find out whose stream it is
+    :param public_only: whether targets must be of the public internet
+    :param done: called when the key was found or the stream is over; may be called again
+    """
+
+    __slots__ = ("_buffer", "_ciphers", "_client", "_deadline", "_deps", "_done", "_public_only", "_started", "_stream")
+
+    def __init__(
+        self, stream: Stream, deps: FrontendDeps, ciphers: Sequence[ServerCipher], public_only: bool, done: Callable[[Connection], object]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._stream = stream
+        self._client = stream.peer_address
+        self._deps = deps
+        self._ciphers = list(ciphers)  # those that the stream may be of
+        self._public_only = public_only
+        self._done = done
+        self._buffer = bytearray()
+        self._started = loop.time()
+        self._deadline = loop.call_later(DEADLINE, self.close)
+        stream.set_sink(self)
+        stream.resume_reading()
+
+    def close(self) -> None:
+        """End the stream, without a word."""
+        self._finish()
+        self._stream.close()
+
+    def abort(self) -> None:
+        """Give the stream up."""
+        self._finish()
+        self._stream.abort()
+
+    # -- called by the stream
+
+    def data_received(self, data: Buffer) -> None:
+        if self._ciphers:
+            self._buffer += data
+            accepted = self._accept(bytes(self._buffer))
+            if accepted is not None:
+                self._carry(accepted)
+
+    def eof_received(self) -> None:
+        self.close()
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._finish()
+
+    # -- the key
+
+    def _accept(self, begun: bytes) -> Accepted | None:
+        why = ""
+        for cipher in list(self._ciphers):
+            try:
+                accepted = cipher.accept(begun)
+            except RejectedError as exc:
+                self._ciphers.remove(cipher)
+                why = str(exc)
+            except AddressError as exc:
+                self._absorb(str(exc))
+                return None
+            else:
+                if accepted is not None:
+                    return accepted
+        if not self._ciphers:
+            self._absorb(why)
+        elif len(begun) > MAX_HEADER:
+            self._absorb("its header does not come to an end")
+        return None
+
+    def _absorb(self, why: str) -> None:
+        """Take everything that still comes, and let the time run out: any other behaviour would tell something."""
+        log.info("stream not served", frontend=self._deps.name, client=str(self._client), reason=why)
+        self._ciphers.clear()
+        self._buffer.clear()
+
+    def _carry(self, accepted: Accepted) -> None:
+        self._finish()
+        deps = self._deps
+        stream = TunnelStream(self._stream, accepted.sealer, accepted.opener)
+        flow = Flow(deps.name, Network.TCP, self._client, accepted.user, accepted.target, self._started, self._public_only)
+        deps.carrier.carry(flow, stream, deps.dialer, _opened, lambda _: stream.close(), accepted.payload)
+
+    def _finish(self) -> None:
+        self._deadline.cancel()
+        self._done(self)
+
+
+def _opened(_stream: Stream) -> None:
+    """The protocol has no word for it."""

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from outline_lb.api import (
+    Address,
+    Carrier,
+    Cipher,
+    ComponentSpec,
+    FrontendDeps,
+    Network,
+    Reason,
+    Secret,
+    ServerCipher,
+    SocketListener,
+    TargetError,
+    UpstreamError,
+)
+from outline_lb.testing.clock import ClockLoop, settle
+from outline_lb.testing.dialers import FakeDialer
+from outline_lb.testing.streams import FakeStream
+from outline_lb_frontend_outline_server.connection import DEADLINE, MAX_HEADER, Connection
+
+TARGET = Address("example.com", 443)
+CipherSpec = Callable[[int], ComponentSpec[None, Cipher]]
+
+pytestmark = pytest.mark.fake_clock
+
+
+class Desk:
+    """Takes streams in, and shows what became of them. Alice has the secret "x" with the mark 1, Bob has "yy" with the mark 2."""
+
+    def __init__(self, deps: FrontendDeps, dialer: FakeDialer, specs: dict[int, Cipher]) -> None:
+        self.deps = deps
+        self.dialer = dialer
+        self.specs = specs
+        self.ciphers: list[ServerCipher] = [specs[1].server({"alice": Secret("x")}), specs[2].server({"bob": Secret("yy")})]
+        self.done: list[Connection] = []
+        self.connection: Connection
+
+    def stream(self, public_only: bool = True) -> FakeStream:
+        stream = FakeStream()
+        self.connection = Connection(stream, self.deps, self.ciphers, public_only, self.done.append)
+        return stream
+
+    def sealed(self, payload: bytes = b"", mark: int = 1, secret: str = "x", target: Address = TARGET) -> bytes:
+        """Return the beginning of a client's stream."""
+        room = memoryview(bytearray(200_000))
+        sealer, _ = self.specs[mark].client(Secret(secret), b"").stream(target)
+        return bytes(room[: sealer.seal_into(payload, room)])
+
+
+def flip(data: bytes, mark: int = 1) -> bytes:
+    return bytes(byte ^ mark for byte in data)
+
+
+@pytest.fixture
+async def desk(cipher: CipherSpec) -> AsyncIterator[Desk]:
+    async with anyio.create_task_group() as tasks:
+        dialer = FakeDialer()
+        yield Desk(FrontendDeps("server", dialer, Carrier(tasks), SocketListener), dialer, {mark: cipher(mark).build(None) for mark in (1, 2)})
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_flow_is_carried_with_what_is_known_about_it(desk: Desk, clock: ClockLoop) -> None:
+    stream, accepted = desk.stream(), clock.now
+    await clock.advance(2)
+    stream.feed(desk.sealed(b"GET /", mark=2, secret="yy"))
+    await settle()
+    [dial] = desk.dialer.dials
+    flow = dial.flow
+    assert (flow.frontend, flow.network, flow.client, flow.user) == ("server", Network.TCP, stream.peer_address, "bob")
+    assert (flow.target, flow.started, flow.public_only) == (TARGET, accepted, True)
+    assert dial.first == b"GET /"
+    assert desk.done == [desk.connection]
+
+
+async def test_private_targets_can_be_allowed(desk: Desk) -> None:
+    desk.stream(public_only=False).feed(desk.sealed())
+    await settle()
+    assert not desk.dialer.dials[0].flow.public_only
+
+
+async def test_a_header_may_come_in_any_parts(desk: Desk) -> None:
+    stream = desk.stream()
+    for byte in desk.sealed(b"p"):
+        stream.feed(bytes((byte,)))
+    await settle()
+    assert [(dial.flow.user, dial.first) for dial in desk.dialer.dials] == [("alice", b"")]
+    stream.feed(flip(b"q"))
+    far = FakeStream()
+    desk.dialer.dials[0].answer.set_result(far)
+    await settle()
+    stream.feed(flip(b"r"))
+    assert far.take() == b"pqr"
+    far.feed(b"answer")
+    assert stream.take() == flip(b"answer")
+
+
+async def test_ends_cross_both_ways(desk: Desk) -> None:
+    stream, far = desk.stream(), FakeStream()
+    stream.feed(desk.sealed(b"request"))
+    stream.feed_eof()  # before the dial is done
+    await settle()
+    desk.dialer.dials[0].answer.set_result(far)
+    await settle()
+    assert "write_eof" in far.calls
+    far.feed(b"a long answer")
+    far.feed_eof()
+    await settle()
+    assert stream.take() == flip(b"a long answer")
+    assert stream.calls[-2:] == ["write_eof", "close"]
+
+
+@pytest.mark.parametrize(
+    "error", [UpstreamError("dial", "nobody there"), TargetError("connect", "refused", reason=Reason.REFUSED), TargetError("check", "private")]
+)
+async def test_a_dial_that_fails_ends_the_stream_at_once_without_a_byte(desk: Desk, error: TargetError) -> None:
+    stream = desk.stream()
+    stream.feed(desk.sealed(b"request"))
+    await settle()
+    desk.dialer.dials[0].answer.set_exception(error)
+    await settle()
+    assert stream.take() == b""
+    assert stream.calls[-1] == "close"
+
+
+PROBES = [
+    [],  # silence
+    [b"\1"],
+    [b"\1" + flip(b"\1x") + flip(b"\3\xff")],  # a key, but half an address
+    [b"\7" * 50],
+    [b"\1" * 3000, b"\1" * 3000],
+    [b"\1" + flip(b"\1x\7")],  # an unknown type of address
+    [b"\1" + flip(b"\1x\3\4a\r\nb\0\x50"), b"more"],  # no host name
+    [b"\2" + flip(b"\1x\1\1\1\1\1\0\x50", 2)],  # the secret of one cipher in another
+    [b"\1" + flip(b"\xff"), b"\1" * 100, b"\1" * 300],
+]
+
+
+@pytest.mark.parametrize("probe", PROBES)
+async def test_nobody_without_a_key_learns_anything(desk: Desk, clock: ClockLoop, probe: Iterable[bytes]) -> None:
+    stream = desk.stream()
+    for data in probe:
+        stream.feed(data)
+        await clock.advance(1)
+    await clock.advance(1000.0 + DEADLINE - clock.now - 0.001)
+    assert not stream.paused
+    assert stream.calls == ["resume_reading"]
+    await clock.advance(0.001)
+    assert stream.calls == ["resume_reading", "close"]
+    assert stream.take() == b""
+    assert desk.dialer.dials == []
+
+
+async def test_a_key_that_comes_late_is_no_key(desk: Desk, clock: ClockLoop) -> None:
+    stream = desk.stream()
+    stream.feed(b"\7")
+    stream.feed(desk.sealed())
+    await clock.advance(1)
+    assert desk.dialer.dials == []
+
+
+async def test_the_deadline_is_off_once_a_key_was_shown(desk: Desk, clock: ClockLoop) -> None:
+    stream = desk.stream()
+    stream.feed(desk.sealed())
+    await clock.advance(DEADLINE * 2)
+    assert not stream.over
+
+
+async def test_little_is_kept_of_who_has_shown_no_key(desk: Desk) -> None:
+    class Patient(ServerCipher):
+        def accept(self, data: bytes) -> None:
+            sizes.append(len(data))
+
+    sizes: list[int] = []
+    desk.ciphers = [Patient()]
+    stream = desk.stream()
+    for _ in range(MAX_HEADER // 1000 + 10):
+        stream.feed(b"x" * 1000)
+    assert MAX_HEADER < max(sizes) <= MAX_HEADER + 1000
+    assert stream.calls == ["resume_reading"]
+
+
+@pytest.mark.parametrize("how", ["end", "loss"])
+async def test_who_leaves_is_forgotten(desk: Desk, clock: ClockLoop, how: str) -> None:
+    stream = desk.stream()
+    stream.feed(b"\7" * 60)
+    if how == "end":
+        stream.feed_eof()
+        assert stream.calls[-1] == "close"
+    else:
+        stream.lose(ConnectionResetError())
+    assert desk.done
+    calls = list(stream.calls)
+    await clock.advance(DEADLINE * 2)
+    assert stream.calls == calls
+
+
+async def test_a_stream_that_is_not_served_is_logged_once_without_its_bytes(desk: Desk) -> None:
+    with capture_logs() as logs:
+        stream = desk.stream()
+        stream.feed(b"\7" * 50)
+        stream.feed(b"\7" * 50)
+    [line] = logs
+    assert line["event"] == "stream not served"
+    assert line["client"] == str(stream.peer_address)
+
+
+async def test_giving_up_is_a_reset(desk: Desk) -> None:
+    stream = desk.stream()
+    desk.connection.abort()
+    assert stream.calls[-1] == "abort"
+    assert desk.done

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from unittest import mock
+
+import anyio
+import pytest
+
+from outline_lb.api import (
+    Address,
+    Carrier,
+    Cipher,
+    ComponentSpec,
+    Frontend,
+    FrontendDeps,
+    Listener,
+    ListenerDeps,
+    Secret,
+    SocketListener,
+    SocketStream,
+    StartError,
+    Stream,
+    StreamDialer,
+    TunnelStream,
+)
+from outline_lb.testing.conformance.frontend import ANY_PORT, FrontendSuite
+from outline_lb.testing.dialers import EchoDialer
+from outline_lb_frontend_outline_server import frontend as module
+from outline_lb_frontend_outline_server.frontend import OutlineServer
+from outline_lb_frontend_outline_server.options import Key, Options
+
+CipherSpec = Callable[[int], ComponentSpec[None, Cipher]]
+ListenerSpec = Callable[[Address], ComponentSpec[ListenerDeps, Listener]]
+TARGET = Address("example.com", 443)
+
+
+class TestConformance(FrontendSuite):
+    @pytest.fixture(autouse=True)
+    def _parts(self, cipher: CipherSpec, listener: ListenerSpec) -> None:
+        self.cipher = cipher(1)
+        self.listener = listener
+
+    def make_frontend(self, deps: FrontendDeps, listen: Address) -> Frontend:
+        return OutlineServer(Options((self.listener(listen),), {"alice": Key(self.cipher, Secret("x"))}), deps)
+
+    async def open_flow(self, server: Address) -> Stream:
+        stream = TunnelStream(SocketStream(await connect(server)), *self.cipher.build(None).client(Secret("x"), b"").stream(TARGET))
+        stream.expect_data()
+        return stream
+
+
+@pytest.fixture
+def make(cipher: CipherSpec, listener: ListenerSpec) -> Callable[..., OutlineServer]:
+    def make(dialer: StreamDialer, carrier: Carrier, *addresses: Address) -> OutlineServer:
+        options = Options(tuple(map(listener, addresses)), {"alice": Key(cipher(1), Secret("x"))})
+        return OutlineServer(options, FrontendDeps("server", dialer, carrier, SocketListener))
+
+    return make
+
+
+@contextlib.asynccontextmanager
+async def serving(make: Callable[..., OutlineServer], dialer: StreamDialer, *addresses: Address) -> AsyncIterator[OutlineServer]:
+    async with anyio.create_task_group() as tasks:
+        frontend = make(dialer, Carrier(tasks), *addresses)
+        await frontend.prepare()
+        tasks.start_soon(frontend.serve)
+        try:
+            yield frontend
+        finally:
+            await frontend.close()
+            tasks.cancel_scope.cancel()
+
+
+async def connect(server: Address) -> socket.socket:
+    sock = socket.socket()
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, (server.host, server.port))
+    return sock
+
+
+async def receive(sock: socket.socket, size: int) -> bytes:
+    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, size), 5)
+
+
+async def test_all_listeners_serve_the_same_keys(make: Callable[..., OutlineServer], cipher: CipherSpec) -> None:
+    async with serving(make, dialer := EchoDialer(), ANY_PORT, ANY_PORT) as frontend:
+        assert len(set(frontend.addresses)) == 2
+        for address in frontend.addresses:
+            with await connect(address) as sock:
+                sealer, opener = cipher(1).build(None).client(Secret("x"), b"").stream(TARGET)
+                room = memoryview(bytearray(1000))
+                sock.send(room[: sealer.seal_into(b"hello", room)])
+                assert opener.feed(await receive(sock, 100)) == [b"hello"]
+    assert [flow.user for flow in dialer.flows] == ["alice", "alice"]
+
+
+async def test_nothing_is_bound_if_one_listener_cannot_be(cipher: CipherSpec, listener: ListenerSpec) -> None:
+    bound: list[SocketListener] = []
+
+    def bind(address: Address) -> SocketListener:
+        bound.append(SocketListener(address))
+        return bound[-1]
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = Address(*other.getsockname())
+        options = Options((listener(ANY_PORT), listener(taken)), {"alice": Key(cipher(1), Secret("x"))})
+        async with anyio.create_task_group() as tasks:
+            frontend = OutlineServer(options, FrontendDeps("server", EchoDialer(), Carrier(tasks), bind))
+            with pytest.raises(StartError, match=str(taken)):
+                await frontend.prepare()
+    [first] = bound
+    SocketListener(first.address).close()  # its port is free again
+
+
+async def test_the_oldest_stream_without_a_key_makes_room(make: Callable[..., OutlineServer]) -> None:
+    with mock.patch.object(module, "MAX_WAITING", 2):
+        async with serving(make, EchoDialer(), ANY_PORT) as frontend:
+            with contextlib.ExitStack() as stack:
+                socks = [stack.enter_context(await connect(frontend.addresses[0])) for _ in range(3)]
+                assert await receive(socks[0], 1) == b""
+                for sock in socks[1:]:
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1), 0.05)
+
+
+async def test_close_resets_the_streams_without_a_key(make: Callable[..., OutlineServer]) -> None:
+    async with serving(make, EchoDialer(), ANY_PORT) as frontend:
+        sock = await connect(frontend.addresses[0])
+        sock.send(b"\1")
+        await asyncio.sleep(0.05)
+    with sock, pytest.raises(ConnectionResetError):
+        await receive(sock, 1)

@@ -1,0 +1,1 @@
+"""SOCKS5 for applications: a frontend of outline-lb."""

@@ -1,0 +1,118 @@
+"""The options of both halves, checked as far as a schema cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from outline_lb.api import Address, ClientTls, Secret, parse_duration
+from outline_lb_websocket.head import is_field_value, is_token
+
+USER_AGENT: Final = "outline-lb/0.1"
+_OWN = ("host", "upgrade", "connection", "content-length", "transfer-encoding")  # and Sec-WebSocket-*
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectOptions:
+    """How servers are reached.
+
+    :param tls: how they are verified
+    :param headers: further header fields of the request
+    :param connect_timeout: seconds for connecting, TLS and the upgrade together
+    :param defer_eof_timeout: seconds that our end waits for the server's Close frame; None: it does not wait
+    """
+
+    tls: ClientTls
+    headers: tuple[tuple[str, Secret], ...]
+    connect_timeout: float
+    defer_eof_timeout: float | None
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> ConnectOptions:
+        """Read a validated node.
+
+        :raises ValueError: if a name, header field or duration cannot be used
+        """
+        tls = raw["tls"]
+        if tls["server_name"] is not None:
+            Address.of(tls["server_name"], 0)
+        return cls(
+            tls=ClientTls(tls["ca"], tuple(tls["pins"]), tls["server_name"], tls["insecure"]),
+            headers=_parse_headers(raw["headers"]),
+            connect_timeout=_parse_timeout("connect_timeout", raw),
+            defer_eof_timeout=_parse_timeout("half_close_timeout", raw) if raw["half_close"] == "defer" else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Who we are.
+
+    :param certificate: PEM file with the certificate and those between it and the root
+    :param key: PEM file with its private key
+    """
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenOptions:
+    """How streams are accepted.
+
+    :param address: where to listen
+    :param path: the one that is a WebSocket
+    :param tls: None without TLS
+    :param handshake_timeout: seconds for TLS and the request
+    """
+
+    address: Address
+    path: Secret
+    tls: ServerTls | None
+    handshake_timeout: float
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> ListenOptions:
+        """Read a validated node.
+
+        :raises ValueError: if the address, the path or the duration cannot be used
+        """
+        tls = raw["tls"]
+        return cls(
+            address=Address.parse(raw["address"]),
+            path=_check_path(raw["path"]),
+            tls=None if tls is None else ServerTls(tls["certificate"], tls["key"]),
+            handshake_timeout=_parse_timeout("handshake_timeout", raw),
+        )
+
+
+def _parse_headers(raw: Mapping[str, Secret]) -> tuple[tuple[str, Secret], ...]:
+    names = [name.lower() for name in raw]
+    for name, value in raw.items():
+        if not is_token(name):
+            raise ValueError(f"headers: {name[:80]!r} is not the name of a header field")
+        if name.lower() in _OWN or name.lower().startswith("sec-websocket-"):
+            raise ValueError(f"headers: {name} belongs to the handshake itself")
+        if names.count(name.lower()) > 1:
+            raise ValueError(f"headers: {name} is there twice")
+        if not is_field_value(value.reveal()):
+            raise ValueError(f"headers: the value of {name} holds characters that a header field cannot have")
+    default = () if "user-agent" in names else (("User-Agent", Secret(USER_AGENT)),)
+    return (*default, *raw.items())
+
+
+def _parse_timeout(name: str, raw: Mapping[str, Any]) -> float:
+    seconds = parse_duration(raw[name])
+    if not seconds:
+        raise ValueError(f"{name}: must be longer than nothing")
+    return seconds
+
+
+def _check_path(path: Secret) -> Secret:
+    text = path.reveal()
+    if not text.startswith("/"):
+        raise ValueError("path: must begin with /")
+    if not text.isascii() or any(char <= " " or char in "?#\x7f" for char in text):
+        raise ValueError("path: holds characters that must be percent-encoded, or a query")
+    return path

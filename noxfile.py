@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import shutil
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 BIN = ROOT / ".venv" / "bin"
@@ -26,8 +28,7 @@ nox.options.sessions = ["lint", "types", "imports", "tests", "integration", "int
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""
-    tool(session, "ruff", "check")
-    tool(session, "ruff", "format", "--check")
+    tools(session, ["ruff", "check"], ["ruff", "format", "--check"])
     for path in sorted(path for top in ("core", "plugins") for path in (ROOT / top).rglob("*.py")):
         lines = path.read_text(encoding="utf-8").count("\n")
         if lines > LONG_FILE:
@@ -37,12 +38,11 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict, on code and tests."""
-    tool(
-        session, "mypy", "--explicit-package-bases", "core", "schemas", "tests", "contrib", "noxfile.py", *(f"plugins/{name}/src" for name in PLUGINS)
-    )
-    for name in PLUGINS:  # one by one, since their test modules have the same names
-        if (ROOT / "plugins" / name / "tests").exists():
-            tool(session, "mypy", f"plugins/{name}/tests")
+    sources = [f"plugins/{name}/src" for name in PLUGINS]
+    # The plugins' tests one by one, since their modules have the same names.
+    tests = with_tests(*(f"plugins/{name}/tests" for name in PLUGINS))
+    everything = ["mypy", "--explicit-package-bases", "core", "schemas", "tests", "contrib", "noxfile.py", *sources]
+    tools(session, everything, *(["mypy", folder] for folder in tests))
 
 
 @nox.session
@@ -122,3 +122,15 @@ def with_tests(*folders: str) -> list[str]:
 def tool(session: nox.Session, name: str, *arguments: str) -> None:
     """Run a program of `.venv`."""
     session.run(str(BIN / name), *arguments)
+
+
+def tools(session: nox.Session, *commands: Sequence[str]) -> None:
+    """Run programs of `.venv`, all of them even if one fails."""
+    failed = 0
+    for command in commands:
+        try:
+            tool(session, *command)
+        except CommandFailed:
+            failed += 1
+    if failed:
+        session.error(f"{failed} of {len(commands)} failed")

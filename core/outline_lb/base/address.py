@@ -36,9 +36,7 @@ _SPECIAL_IPV4: Final[Sequence[ipaddress.IPv4Network]] = [
         "224.0.0.0/3",
     )
 ]
-_SPECIAL_IPV6: Final[Sequence[ipaddress.IPv6Network]] = [
-    ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "3fff::/20")
-]
+_SPECIAL_IPV6: Final[Sequence[ipaddress.IPv6Network]] = [ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "3fff::/20")]
 
 
 class AddressTypeError(AddressError):

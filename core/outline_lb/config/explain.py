@@ -113,9 +113,9 @@ def _type(error: Error) -> str:
 def _found(value: object) -> str:
     if value is None:
         return "nothing"
-    if isinstance(value, bool):
-        return _NOUNS["boolean"]
-    kinds: Sequence[tuple[type, str]] = ((str, "string"), (int, "number"), (float, "number"), (list, "array"))
+    if isinstance(value, float):
+        return "a number with a point"
+    kinds: Sequence[tuple[type, str]] = ((bool, "boolean"), (str, "string"), (int, "number"), (list, "array"))
     return next((_NOUNS[name] for kind, name in kinds if isinstance(value, kind)), _NOUNS["object"])
 
 

@@ -101,7 +101,10 @@ class Schema:
             return {}
         if "title" in schema or "$ref" not in schema:
             return schema
-        found: Mapping[str, Any] = self._resolver.lookup(schema["$ref"]).contents
+        try:
+            found: Mapping[str, Any] = self._resolver.lookup(schema["$ref"]).contents
+        except Unresolvable:  # relative to a document that is not ours
+            return {}
         return found
 
     def _complete(self, schema: Any, resolver: Any, node: Any, pointer: str, visit: Visit) -> Any:

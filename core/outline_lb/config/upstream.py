@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from ..base.errors import AddressError
+from ..base.errors import AddressError, describe
 from ..base.secret import SecretUrl
 from ..net.connector import Via
 from ..plugin.registration import ComponentSpec, Registration
@@ -40,10 +40,14 @@ class UpstreamReader:
         transport = None if tcp is None and "tcp" in node else self._transport(node, tcp, at)
         cipher = self._cipher(node, at)
         secret = self._components.secret(node["secret"], join(at, "secret")) if "secret" in node else None
+        prefix = node["prefix"].encode("latin-1")
         via = self._via(node["via"], join(at, "via"))
-        if transport is None:
-            return None
-        return UpstreamSettings(name, tcp, udp, transport, cipher, secret, node["prefix"].encode("latin-1"), via)
+        if cipher and secret:
+            try:
+                cipher.build(None).client(secret, prefix)
+            except ValueError as error:
+                self._problems.add(at, describe(error))
+        return UpstreamSettings(name, tcp, udp, transport, cipher, secret, prefix, via) if transport else None
 
     def look_at(self, name: str, node: Mapping[str, Any]) -> None:
         """Look for problems in what is left of an upstream from which something had to be taken out."""

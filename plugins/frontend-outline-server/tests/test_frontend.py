@@ -61,6 +61,20 @@ def make(cipher: CipherSpec, listener: ListenerSpec) -> Callable[..., OutlineSer
     return make
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_private_targets_are_for_those_who_allow_them(cipher: CipherSpec, listener: ListenerSpec, allowed: bool) -> None:
+    def make(dialer: StreamDialer, carrier: Carrier) -> OutlineServer:
+        options = Options((listener(ANY_PORT),), {"alice": Key(cipher(1), Secret("x"))}, allow_private_targets=allowed)
+        return OutlineServer(options, FrontendDeps("server", dialer, carrier, SocketListener))
+
+    async with serving(make, dialer := EchoDialer()) as frontend:
+        with await connect(frontend.addresses[0]) as sock:
+            room = memoryview(bytearray(1000))
+            sock.send(room[: cipher(1).build(None).client(Secret("x"), b"").stream(TARGET)[0].seal_into(b"hello", room)])
+            await receive(sock, 5)
+    assert [flow.public_only for flow in dialer.flows] == [not allowed]
+
+
 @contextlib.asynccontextmanager
 async def serving(make: Callable[..., OutlineServer], dialer: StreamDialer, *addresses: Address) -> AsyncIterator[OutlineServer]:
     async with anyio.create_task_group() as tasks:

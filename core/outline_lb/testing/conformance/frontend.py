@@ -106,8 +106,8 @@ class FrontendSuite(ABC):
             stream.write(payload)
             stream.write_eof()
             assert await wait_lost(sink) is None
+            await _until(lambda: "write_eof" in target.calls)
         assert target.written == b"x" + payload
-        assert "write_eof" in target.calls
 
     async def test_an_abort_of_the_application_reaches_the_target(self) -> None:
         async with self.serving(dialer := EchoDialer()) as server:

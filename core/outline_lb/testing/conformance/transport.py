@@ -59,23 +59,45 @@ class End:
         self.stream.set_sink(self.sink)
 
 
-@dataclass(slots=True)
 class Rig:
     """A transport and a listener at work.
 
     :param endpoint: leads to the listener
-    :param listener: serves
-    :param accepted: the streams that it accepted
+    :param listener: prepared
     """
 
-    endpoint: StreamEndpoint
-    listener: Listener
-    accepted: asyncio.Queue[Stream]
+    def __init__(self, endpoint: StreamEndpoint, listener: Listener) -> None:
+        self.endpoint = endpoint
+        self.listener = listener
+        self.accepted: asyncio.Queue[Stream] = asyncio.Queue()
+        self.ends: list[End] = []
+        self.stopped = anyio.Event()
+        self._serving = anyio.CancelScope()
+
+    async def serve(self) -> None:
+        """Let the listener accept until `stop`."""
+        with self._serving:
+            await self.listener.serve(self.accepted.put_nowait)
+        self.stopped.set()
+
+    def stop(self) -> None:
+        """Let it accept no more."""
+        self._serving.cancel()
 
     async def connect(self) -> tuple[End, End]:
         """Open a stream, and return both ends: the client's and the server's."""
-        client = End(await self.endpoint.connect_stream())
-        return client, End(await self.accepted.get())
+        return self.end(await self.endpoint.connect_stream()), self.end(await self.accepted.get())
+
+    def end_all(self) -> None:
+        """Stop, and abort the streams."""
+        self.stop()
+        for end in self.ends:
+            end.stream.abort()
+
+    def end(self, stream: Stream) -> End:
+        """Return one end of a connection; it must hear that it is over before the test is."""
+        self.ends.append(End(stream))
+        return self.ends[-1]
 
 
 class Pump(RecordingSink):
@@ -139,37 +161,42 @@ class StreamTransportSuite(ABC):
         """Prepare a transport, and give its endpoint for an address."""
         transport = self.make_transport(TransportDeps(Connector()))
         await transport.prepare()
-        yield transport.stream_endpoint(self.make_url(address))
-        await transport.close()
+        try:
+            yield transport.stream_endpoint(self.make_url(address))
+        finally:
+            await transport.close()
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Rig]:
-        """Run both halves."""
+        """Run both halves. Each stream must hear of its end, in every test."""
         listener = self.make_listener(ListenerDeps(SocketListener), ANY_PORT)
         await listener.prepare()
-        accepted: asyncio.Queue[Stream] = asyncio.Queue()
-        with anyio.fail_after(PATIENCE):
-            async with self.endpoint(listener.address) as endpoint, anyio.create_task_group() as tasks:
-                tasks.start_soon(listener.serve, accepted.put_nowait)
-                yield Rig(endpoint, listener, accepted)
-                tasks.cancel_scope.cancel()
-        await listener.close()
+        try:
+            with anyio.fail_after(PATIENCE):
+                async with self.endpoint(listener.address) as endpoint, anyio.create_task_group() as tasks:
+                    rig = Rig(endpoint, listener)
+                    tasks.start_soon(rig.serve)
+                    try:
+                        yield rig
+                    finally:
+                        rig.end_all()
+                    for end in rig.ends:
+                        await wait_lost(end.sink)
+        finally:
+            await listener.close()
 
     @contextlib.asynccontextmanager
     async def pair(self, first: str = "client") -> AsyncIterator[tuple[End, End]]:
-        """Connect, and give both ends, that of `first` first. Each must hear of its end, in every test."""
+        """Connect, and give both ends, that of `first` first."""
         async with self.serving() as rig:
             client, server = await rig.connect()
             yield (client, server) if first == "client" else (server, client)
-            for end in (client, server):
-                end.stream.abort()
-                await wait_lost(end.sink)
 
     # -- bytes
 
     async def test_carries_much_both_ways_at_once(self) -> None:
         async with self.serving() as rig:
-            streams = [end.stream for end in await rig.connect()]
+            streams = [await rig.endpoint.connect_stream(), await rig.accepted.get()]
             data = [random.Random(index).randbytes(MUCH) for index in range(2)]
             pumps = [Pump(stream, sent) for stream, sent in zip(streams, data, strict=True)]
             for stream, pump in zip(streams, pumps, strict=True):
@@ -247,8 +274,8 @@ class StreamTransportSuite(ABC):
 
     async def test_many_streams_do_not_mix(self) -> None:
         async with self.serving() as rig:
-            clients = [End(stream) for stream in await asyncio.gather(*[rig.endpoint.connect_stream() for _ in range(30)])]
-            servers = [End(await rig.accepted.get()) for _ in clients]
+            clients = [rig.end(stream) for stream in await asyncio.gather(*[rig.endpoint.connect_stream() for _ in range(30)])]
+            servers = [rig.end(await rig.accepted.get()) for _ in clients]
             for index, client in enumerate(clients):
                 client.stream.write(b"%03d" % index * 100)
             for server in servers:
@@ -256,18 +283,12 @@ class StreamTransportSuite(ABC):
                 data = await server.sink.received(300)
                 assert data == data[:3] * 100
             assert {bytes(server.sink.data[:3]) for server in servers} == {b"%03d" % index for index in range(len(clients))}
-            for end in clients + servers:
-                end.stream.abort()
-                await wait_lost(end.sink)
 
     async def test_addresses_are_those_of_the_connection(self) -> None:
         async with self.serving() as rig:
             client, server = await rig.connect()
             assert client.stream.peer_address == server.stream.local_address == rig.listener.address
             assert server.stream.peer_address == client.stream.local_address
-            for end in (client, server):
-                end.stream.abort()
-                await wait_lost(end.sink)
 
     # -- backpressure
 
@@ -278,7 +299,7 @@ class StreamTransportSuite(ABC):
             while "pause" not in one.sink.events and sent < TOO_MUCH:
                 one.stream.write(data)
                 sent += len(data)
-                await anyio.sleep(0)
+                await asyncio.sleep(0)
             assert sent < TOO_MUCH, "pause_writing never came"
             two.stream.resume_reading()
             assert await two.sink.received(sent) == data * (sent // len(data))
@@ -379,7 +400,7 @@ class StreamTransportSuite(ABC):
                 before = os.listdir("/dev/fd")
                 with anyio.move_on_after(0.1):
                     (await endpoint.connect_stream()).abort()  # some have nothing to wait for
-                await anyio.sleep(0)
+                await asyncio.sleep(0)
                 assert os.listdir("/dev/fd") == before
 
     async def test_taken_port_stops_the_start(self) -> None:
@@ -404,9 +425,8 @@ class StreamTransportSuite(ABC):
     async def test_streams_outlive_the_serving(self) -> None:
         async with self.serving() as rig:
             client, server = await rig.connect()
-        server.stream.resume_reading()
-        client.stream.write(b"still here")
-        assert await server.sink.received(10) == b"still here"
-        for end in (client, server):
-            end.stream.abort()
-            await wait_lost(end.sink)
+            rig.stop()
+            await rig.stopped.wait()
+            server.stream.resume_reading()
+            client.stream.write(b"still here")
+            assert await server.sink.received(10) == b"still here"

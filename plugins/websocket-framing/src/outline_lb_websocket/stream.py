@@ -117,15 +117,19 @@ class WebSocketStream(Hop):
 
     def _fail(self, failure: FrameError) -> None:
         """Tell the peer what it did wrong, and end."""
-        if self._full:  # it would not hear us
-            self.abort(failure)
-            return
-        self.over = True
-        self._failure = failure.with_traceback(None)  # which would hold us in a circle
-        if not self._eof_sent:
+        if not (self._eof_sent or self._full):
             self._eof_sent = True
             self.lower.write(self._encoder.control(CLOSE, failure.code.to_bytes(2, "big")))
-        self.lower.close()
+        self._end_because_of(failure.with_traceback(None))  # which would hold us in a circle
+
+    def _end_because_of(self, failure: StreamError) -> None:
+        """End by closing, because a reset could overtake what the peer is to hear, or break what it still does."""
+        if self._full:  # it does not read
+            self.abort(failure)
+        else:
+            self.over = True
+            self._failure = failure
+            self.lower.close()
 
     def eof_received(self) -> None:
         if self.over:
@@ -133,7 +137,7 @@ class WebSocketStream(Hop):
         if self._role is Role.SERVER:
             self._client_left()
         elif self._eof_received:
-            self.abort(TruncatedError("the server ended the connection before we had ended our direction"))
+            self._end_because_of(TruncatedError("the server ended the connection before we had ended our direction"))
         else:
             self.abort(TruncatedError("the server ended the connection without a Close frame"))
 

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from outline_lb.api import Address, ClientTls, Connector, DialError, ListenerDeps, Secret, SocketListener, StartError, Stream, TlsStream
+from outline_lb.testing.clock import settle
+from outline_lb.testing.streams import RecordingSink, wait_lost
+from outline_lb_transport_ws_h1 import listener as module
+from outline_lb_transport_ws_h1.listener import WsH1Listener
+from outline_lb_transport_ws_h1.options import ListenOptions, ServerTls
+from outline_lb_websocket.client_handshake import build_request, check_response
+from outline_lb_websocket.head import MAX_HEAD
+from outline_lb_websocket.key import new_key
+
+PATH = "/hush/tcp"
+REQUEST = build_request("example.com", PATH, "dGhlIHNhbXBsZSBub25jZQ==")
+
+
+class Rig:
+    """A listener that serves, and clients that are only sockets."""
+
+    def __init__(self, listener: WsH1Listener) -> None:
+        self.listener = listener
+        self.accepted: list[Stream] = []
+        self.clients: list[Stream] = []
+        self.scope = anyio.CancelScope()
+
+    async def serve(self) -> None:
+        with self.scope:
+            await self.listener.serve(self.accepted.append)
+
+    async def connect(self) -> tuple[Stream, RecordingSink]:
+        stream: Stream = await Connector().connect(self.listener.address)
+        return stream, self.read(stream)
+
+    def read(self, stream: Stream) -> RecordingSink:
+        self.clients.append(stream)
+        sink = RecordingSink()
+        stream.set_sink(sink)
+        stream.resume_reading()
+        return sink
+
+    async def ask(self, request: bytes) -> RecordingSink:
+        """Send a request, and return what comes until the server's end."""
+        stream, sink = await self.connect()
+        stream.write(request)
+        await sink.ended.wait()
+        stream.close()
+        await wait_lost(sink)
+        return sink
+
+
+@contextlib.asynccontextmanager
+async def serving(tls: ServerTls | None = None) -> AsyncIterator[Rig]:
+    listener = WsH1Listener(ListenOptions(Address("127.0.0.1", 0), Secret(PATH), tls, 10), ListenerDeps(SocketListener))
+    await listener.prepare()
+    rig = Rig(listener)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rig.serve)
+            await settle()
+            yield rig
+            rig.scope.cancel()
+    finally:
+        for stream in rig.accepted + rig.clients:
+            stream.abort()
+        await listener.close()
+        await settle()
+
+
+async def test_accepts_the_right_request() -> None:
+    key = new_key()
+    async with serving() as rig:
+        stream, sink = await rig.connect()
+        stream.write(build_request("example.com", PATH, key))
+        head, end, rest = (await sink.received(129)).partition(b"\r\n\r\n")
+        check_response(head, key)
+        assert end
+        assert rest == b""
+        assert len(rig.accepted) == 1
+
+
+async def test_request_may_come_in_pieces() -> None:
+    async with serving() as rig:
+        stream, sink = await rig.connect()
+        for byte in REQUEST:
+            stream.write(bytes((byte,)))
+            await asyncio.sleep(0)
+        assert (await sink.received(1)).startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "body"),
+    [
+        (REQUEST.replace(PATH.encode(), b"/"), b"404 Not Found", b"404 page not found\n"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"404 Not Found", b"404 page not found\n"),
+        (b"GET /hush/tcp HTTP/1.1\r\nHost: x\r\n\r\n", b"400 Bad Request", b"Bad Request\n"),
+        (REQUEST.replace(b"GET", b"POST"), b"405 Method Not Allowed", b"Method Not Allowed\n"),
+        (REQUEST[:-2] + b"Origin: https://evil.example\r\n\r\n", b"403 Forbidden", b"Forbidden\n"),
+        (b"GET / HTTP/1.1\nHost: x\n\n", b"400 Bad Request", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD, b"431 Request Header Fields Too Large", b"431 Request Header Fields Too Large"),
+        (b"\x16\x03\x01\0\0", b"400 Bad Request", b"400 Bad Request"),
+    ],
+    ids=range(8),
+)
+async def test_other_requests_get_an_answer_and_the_end(request_: bytes, status: bytes, body: bytes) -> None:
+    async with serving() as rig:
+        sink = await rig.ask(request_)
+        assert rig.accepted == []
+    assert sink.data.startswith(b"HTTP/1.1 " + status + b"\r\n")
+    assert sink.data.endswith(b"\r\n\r\n" + body)
+    assert sink.events == ["data", "eof", "lost"]
+
+
+async def test_who_does_not_wait_for_the_answer_gets_none() -> None:
+    async with serving() as rig:
+        sink = await rig.ask(REQUEST + b"\x82\x80abcd")
+        assert sink.data == b""
+        assert rig.accepted == []
+
+
+async def test_refusals_are_logged_without_secrets() -> None:
+    async with serving() as rig:
+        with capture_logs() as logs:
+            await rig.ask(REQUEST.replace(b"Host", b"Hose"))
+            await rig.ask(REQUEST.replace(PATH.encode(), b"/hush/udp"))
+    assert [(entry["event"], entry["status"], entry["log_level"]) for entry in logs] == [
+        ("request refused", 400, "debug"),
+        ("request refused", 404, "debug"),
+    ]
+    assert "hush" not in str(logs)
+
+
+@pytest.mark.fake_clock
+@pytest.mark.parametrize("phase", ["tls", "request"])
+async def test_slow_clients_are_given_up(phase: str, tls_files: tuple[ClientTls, ServerTls]) -> None:
+    async with serving(tls_files[1] if phase == "tls" else None) as rig:
+        started = asyncio.get_running_loop().time()
+        stream, sink = await rig.connect()
+        stream.write(b"GET / HTTP/1.1\r\n" if phase == "request" else b"\x16\x03\x01")
+        await sink.lost.wait()
+        assert 9.9 < asyncio.get_running_loop().time() - started < 10.5
+        assert sink.data == b""
+
+
+async def test_client_that_leaves_in_the_middle_disturbs_nobody(tls_files: tuple[ClientTls, ServerTls]) -> None:
+    async with serving(tls_files[1]) as rig:
+        for data in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"):
+            for end in ("abort", "close"):
+                stream, sink = await rig.connect()
+                stream.write(data)
+                getattr(stream, end)()
+                await wait_lost(sink)
+        tls = TlsStream(await Connector().connect(rig.listener.address), tls_files[0].context(["http/1.1"]), "127.0.0.1")
+        await tls.handshake()
+        sink = rig.read(tls)
+        tls.write(REQUEST)
+        assert (await sink.received(1)).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_client_that_refuses_our_certificate_hears_no_reset(tls_files: tuple[ClientTls, ServerTls]) -> None:
+    async with serving(tls_files[1]) as rig:
+        tls = TlsStream(await Connector().connect(rig.listener.address), ClientTls().context([]), "127.0.0.1")
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await tls.handshake()
+        sink = rig.read(tls)
+        assert await wait_lost(sink) is None
+
+
+async def test_handshakes_at_once_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_HANDSHAKES", 4)
+    async with serving() as rig:
+        slow = [await rig.connect() for _ in range(4)]
+        await asyncio.sleep(0.02)
+        with capture_logs() as logs:
+            for _ in range(3):
+                assert await turned_away(rig)
+        assert [entry["event"] for entry in logs] == ["too many handshakes at once: turning clients away"]
+        assert not any(sink.lost.is_set() for _, sink in slow)
+        for stream, _ in slow:
+            stream.write(REQUEST)
+        for _, sink in slow:
+            await sink.received(1)
+        assert len(rig.accepted) == 4, "an accepted stream is no handshake any more"
+        stream, sink = await rig.connect()
+        stream.write(REQUEST)
+        assert (await sink.received(1)).startswith(b"HTTP/1.1 101 ")
+
+
+async def turned_away(rig: Rig) -> bool:
+    try:
+        _, sink = await rig.connect()
+    except DialError:  # the reset was faster than we were
+        return True
+    return await wait_lost(sink) is not None
+
+
+async def test_ending_gives_up_the_handshakes_under_way() -> None:
+    before = os.listdir("/dev/fd")
+    async with serving() as rig:
+        _, sink = await rig.connect()
+        stream, accepted = await rig.connect()
+        stream.write(REQUEST)
+        await accepted.received(1)
+        rig.scope.cancel()
+        await wait_lost(sink)
+        await asyncio.sleep(0.02)
+        assert not accepted.lost.is_set()
+    assert os.listdir("/dev/fd") == before
+
+
+async def test_missing_certificate_stops_the_start() -> None:
+    options = ListenOptions(Address("127.0.0.1", 0), Secret(PATH), ServerTls("/nowhere/cert.pem", "/nowhere/key.pem"), 10)
+    with pytest.raises(StartError, match=r"/nowhere/cert\.pem"):
+        await WsH1Listener(options, ListenerDeps(SocketListener)).prepare()

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+import pytest
+
+from outline_lb.api import Connector, ListenerDeps, Secret, SocketListener, TransportDeps
+from outline_lb_transport_ws_h1 import plugin
+from outline_lb_transport_ws_h1.listener import WsH1Listener
+from outline_lb_transport_ws_h1.transport import WsH1Transport
+
+
+def test_transport_is_registered_for_both_schemes() -> None:
+    [registration] = plugin.outline_lb_transports()
+    assert registration.type == "ws-h1"
+    assert registration.schemes == ("ws", "wss")
+    raw = {name: node["default"] for name, node in registration.schema["properties"].items()}
+    assert isinstance(registration.build(registration.parse(raw), TransportDeps(Connector())), WsH1Transport)
+
+
+def test_listener_is_registered() -> None:
+    [registration] = plugin.outline_lb_listeners()
+    assert registration.type == "ws-h1"
+    raw = {"address": "127.0.0.1:0", "tls": None, "handshake_timeout": "1s", "path": Secret("/")}
+    assert isinstance(registration.build(registration.parse(raw), ListenerDeps(SocketListener)), WsH1Listener)
+
+
+@pytest.mark.parametrize("group", ["outline_lb.transports", "outline_lb.listeners"])
+def test_entry_points_lead_here(group: str) -> None:
+    [point] = entry_points(group=group, name="ws-h1")
+    assert point.load() is plugin
+    assert plugin.OUTLINE_LB_API == 1

@@ -1,0 +1,129 @@
+"""A thousand flows come and go, and leave tasks, descriptors and memory where they were."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from client import SocksRefusedError, connect
+from conftest import TlsFiles, free_port
+
+from outline_lb.app import App
+from outline_lb.base.address import Address
+from outline_lb.config.load import load
+
+FLOWS = 1000
+AT_ONCE = 50
+
+
+def build(name: str, config: dict[str, Any], folder: Path) -> App:
+    """Make an app of a configuration, in this process."""
+    file = folder / f"{name}.yaml"
+    file.write_text(json.dumps(config))
+    return App(*load(file))
+
+
+@pytest.fixture
+async def proxy(tls_files: TlsFiles, tmp_path: Path) -> AsyncIterator[Address]:
+    """Run a server and a client over TLS in this process; return where the client listens."""
+    port = free_port()
+    tls = {"certificate": str(tls_files.certificate), "key": str(tls_files.key)}
+    frontend = {
+        "type": "outline-server",
+        "listen": [{"type": "ws-h1", "address": f"127.0.0.1:{port}", "tls": tls}],
+        "keys": {"user": {"secret": "Secret0"}},
+        "allow_private_targets": True,
+    }
+    server = build("server", {"version": 1, "frontends": {"server": frontend}, "upstreams": {"internet": {"transport": "direct"}}}, tmp_path)
+    upstream = {"tcp": f"wss://localhost:{port}/", "transport": {"type": "ws-h1", "tls": {"ca": str(tls_files.ca)}}, "secret": "Secret0"}
+    local = {"type": "socks5", "listen": "127.0.0.1:0"}
+    client = build("client", {"version": 1, "frontends": {"local": local}, "upstreams": {"server": upstream}}, tmp_path)
+    async with anyio.create_task_group() as tasks:
+        for app in (server, client):
+            serving = anyio.Event()
+            tasks.start_soon(app.run, lambda _, serving=serving: serving.set())
+            await serving.wait()
+        yield client.frontends["local"].addresses[0]
+        tasks.cancel_scope.cancel()
+
+
+def descriptors() -> int:
+    """Return the number of open descriptors."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def resident_kilobytes() -> int:
+    """Return the resident memory of this process."""
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGESIZE") // 1024
+
+
+async def come_and_go(proxy: Address, target: Address, flows: int) -> int:
+    """Run flows, some at a time; return how many were refused."""
+    slots, refused = anyio.Semaphore(AT_ONCE), 0
+
+    async def flow(number: int) -> None:
+        nonlocal refused
+        async with slots:
+            try:
+                connection = await connect(proxy, target)
+            except SocksRefusedError:
+                refused += 1
+                return
+            connection.writer.write(b"D" + (1000 + number).to_bytes(8, "big"))
+            try:
+                await connection.read_digest()
+            except ConnectionResetError:
+                refused += 1
+            connection.close()
+            await connection.writer.wait_closed()
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(flows):
+            tasks.start_soon(flow, number)
+    return refused
+
+
+async def settled(before: tuple[int, int]) -> tuple[int, int]:
+    """Wait until as many tasks and descriptors are there as before, or too long; return how many."""
+    for _ in range(200):
+        now = (len(asyncio.all_tasks()), descriptors())
+        if now <= before:
+            break
+        await asyncio.sleep(0.05)
+    return now
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
+async def test_flows_leave_nothing(proxy: Address, origin: Address) -> None:
+    assert await come_and_go(proxy, origin, 100) == 0  # what is made once, is made now
+    await asyncio.sleep(0.5)
+    before = (len(asyncio.all_tasks()), descriptors())
+    assert await come_and_go(proxy, origin, FLOWS) == 0
+    gc.collect()
+    memory = resident_kilobytes()
+    assert await settled(before) <= before
+    assert await come_and_go(proxy, origin, FLOWS) == 0
+    gc.collect()
+    assert await settled(before) <= before
+    assert resident_kilobytes() < memory * 1.05 + 2000
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
+async def test_failed_flows_leave_nothing(proxy: Address, origin: Address) -> None:
+    closed = Address("127.0.0.1", free_port())
+    await come_and_go(proxy, closed, 100)
+    await asyncio.sleep(0.5)
+    before = (len(asyncio.all_tasks()), descriptors())
+    await come_and_go(proxy, closed, FLOWS)
+    assert await settled(before) <= before
+    assert await come_and_go(proxy, origin, 1) == 0

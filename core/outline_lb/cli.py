@@ -7,13 +7,13 @@ is wrong.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 
@@ -23,6 +23,8 @@ from .base.errors import ConfigError, OutlineLBError, PluginError, Problem, Star
 FAILED: Final = 1
 WRONG: Final = 2
 FILE_NAME: Final = "outline-lb.yaml"
+
+T = TypeVar("T")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,18 +112,18 @@ def _run(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from .demo.story import tell
 
-    return run_async(tell, options.once)
+    return run_async(partial(tell, options.once))
 
 
-def run_async(function, *args):  # type: ignore[no-untyped-def]
-    """Run an async function to its end, on uvloop where that is installed."""
-    uvloop = find_spec("uvloop") is not None
+def run_async(function: Callable[[], Awaitable[T]]) -> T:
+    """Run an async function to its end, on uvloop where that is installed.
+
+    :raises StartError: which the function raised, perhaps from a task of its own
+    """
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            return anyio.run(function, *args, backend_options={"use_uvloop": uvloop})
+        return anyio.run(function, backend_options={"use_uvloop": find_spec("uvloop") is not None})
     except* StartError as group:
         raise _first(group) from None
-    return 0
 
 
 def _first(group: BaseExceptionGroup[StartError]) -> StartError:

@@ -124,6 +124,11 @@ def test_every_hook_is_documented_with_its_parameters(hook: str) -> None:
     assert documented == [argument.arg for argument in node.args.args]
 
 
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_has_a_test_of_its_name(hook: str) -> None:
+    assert f"test_{hook}" in functions(Path(__file__).with_name("test_hooks.py"))
+
+
 def excuses(module: str) -> set[str]:
     """Return what stands in `UNTESTED` about a module of the core."""
     return {key for key in UNTESTED if key in {module, module.rpartition("/")[2]} or (key.endswith("/") and module.startswith(key))}

@@ -47,7 +47,7 @@ async def their_client(start: StartProgram, start_v2ray: StartV2ray, tls_files: 
     tls = {"certificate": str(tls_files.certificate), "key": str(tls_files.key)}
     frontend = {
         "type": "outline-server",
-        "listen": [{"type": "ws-h1", "address": "127.0.0.1:0", "path": "/ray", "tls": tls}],
+        "listen": [{"type": "ws-h1", "address": "127.0.0.1:0", "path": "/ray", "tls": tls, "half_close": "defer"}],
         "keys": {"other": {"secret": "Secret1"}, "user": {"cipher": cipher, "secret": "Secret0"}},
         "allow_private_targets": True,
     }

@@ -229,13 +229,16 @@ _WORDS: Final = (
     ("mapping values are not allowed", "a colon that does not belong here: put a text that holds ': ' in quotes, and check the indentation"),
     ("could not find expected ':'", "a key without a colon after it"),
     ("found unexpected end of stream|found unexpected document separator", "the quotes are not closed"),
-    ("expected <block end>", "this does not fit what stands above it: check the indentation"),
+    ("chomping or indentation|indentation indicator", "| and > begin a text of several lines: put another text in quotes"),
+    ("expected alphabetic or numeric", "& and * begin an anchor and an alias: put another text in quotes"),
+    ("expected <block end>|expected '<document start>'", "this does not fit what stands above it: check the indentation"),
     ("expected ',' or '[]}]'", "a comma or the closing bracket is missing"),
     (
         "unknown escape character|hexdecimal numbers",
         "an unknown escape: in double quotes, write \\\\ for a backslash; single quotes take it as it is",
     ),
     ("sequence entries are not allowed", "a list item that does not belong here: check the indentation"),
+    ("expected the node content", "a value is expected here"),
     ("found character", "this character cannot begin a value: put the text in quotes"),
 )
 

@@ -9,7 +9,7 @@ from outline_lb_transport_ws_h1.options import ConnectOptions, ListenOptions, Se
 from outline_lb_transport_ws_h1.schema import CONNECT
 
 CONNECT_DEFAULTS = {name: node["default"] for name, node in CONNECT["properties"].items()}
-LISTEN_DEFAULTS = {"address": "127.0.0.1:8000", "path": Secret("/"), "tls": None, "handshake_timeout": "10s"}
+LISTEN_DEFAULTS = {"address": "127.0.0.1:8000", "path": Secret("/"), "tls": None, "handshake_timeout": "10s", "half_close": "close-frame", "half_close_timeout": "2s"}
 
 
 def connect(**given: Any) -> ConnectOptions:
@@ -81,6 +81,11 @@ def test_timeouts_that_are_refused(given: dict[str, str]) -> None:
 
 def test_listen_defaults() -> None:
     assert listen() == ListenOptions(Address("127.0.0.1", 8000), Secret("/"), None, 10.0)
+
+
+def test_the_listeners_end_waits_if_it_is_told_to() -> None:
+    assert listen().defer_eof_timeout is None
+    assert listen(half_close="defer").defer_eof_timeout == 2.0
 
 
 def test_listen_with_tls() -> None:

@@ -21,7 +21,8 @@ def test_transport_is_registered_for_both_schemes() -> None:
 def test_listener_is_registered() -> None:
     [registration] = plugin.outline_lb_listeners()
     assert registration.type == "ws-h1"
-    raw = {"address": "127.0.0.1:0", "tls": None, "handshake_timeout": "1s", "path": Secret("/")}
+    defaults = {name: node.get("default") for name, node in registration.schema["properties"].items()}
+    raw = {**defaults, "address": "127.0.0.1:0", "path": Secret("/")}
     assert isinstance(registration.build(registration.parse(raw), ListenerDeps(SocketListener)), WsH1Listener)
 
 

@@ -110,7 +110,7 @@ class WsH1Listener(Listener):
             return None
         stream.write(reply.response)
         if reply.accepted:
-            return WebSocketStream(stream, Role.SERVER)
+            return WebSocketStream(stream, Role.SERVER, defer_eof_timeout=self._options.defer_eof_timeout)
         log.debug("request refused", client=peer, status=reply.status)
         stream.close()
         return None

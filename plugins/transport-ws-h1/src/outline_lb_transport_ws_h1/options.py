@@ -41,7 +41,7 @@ class ConnectOptions:
             tls=ClientTls(tls["ca"], tuple(tls["pins"]), tls["server_name"], tls["insecure"]),
             headers=_parse_headers(raw["headers"]),
             connect_timeout=_parse_timeout("connect_timeout", raw),
-            defer_eof_timeout=_parse_timeout("half_close_timeout", raw) if raw["half_close"] == "defer" else None,
+            defer_eof_timeout=_parse_half_close(raw),
         )
 
 
@@ -65,12 +65,14 @@ class ListenOptions:
     :param path: the one that is a WebSocket
     :param tls: None without TLS
     :param handshake_timeout: seconds for TLS and the request
+    :param defer_eof_timeout: seconds that our end waits for the client's Close frame; None: it does not wait
     """
 
     address: Address
     path: Secret
     tls: ServerTls | None
     handshake_timeout: float
+    defer_eof_timeout: float | None = None
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> ListenOptions:
@@ -84,6 +86,7 @@ class ListenOptions:
             path=_check_path(raw["path"]),
             tls=None if tls is None else ServerTls(tls["certificate"], tls["key"]),
             handshake_timeout=_parse_timeout("handshake_timeout", raw),
+            defer_eof_timeout=_parse_half_close(raw),
         )
 
 
@@ -100,6 +103,10 @@ def _parse_headers(raw: Mapping[str, Secret]) -> tuple[tuple[str, Secret], ...]:
             raise ValueError(f"headers: the value of {name} holds characters that a header field cannot have")
     default = () if "user-agent" in names else (("User-Agent", Secret(USER_AGENT)),)
     return (*default, *raw.items())
+
+
+def _parse_half_close(raw: Mapping[str, Any]) -> float | None:
+    return _parse_timeout("half_close_timeout", raw) if raw["half_close"] == "defer" else None
 
 
 def _parse_timeout(name: str, raw: Mapping[str, Any]) -> float:

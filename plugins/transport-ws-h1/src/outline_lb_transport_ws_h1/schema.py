@@ -7,6 +7,14 @@ from typing import Any, Final
 _DURATION: Final = {"$ref": "outline-lb:defs#/$defs/duration"}
 _FILE: Final = {"$ref": "outline-lb:defs#/$defs/file"}
 
+_HALF_CLOSE: Final = {
+    "enum": ["close-frame", "defer"],
+    "default": "close-frame",
+    "description": "how our direction ends: by a Close frame at once; or, for peers to whom a Close is the end of both directions (v2ray, Xray), "
+    "only after theirs or half_close_timeout",
+}
+_HALF_CLOSE_TIMEOUT: Final = {**_DURATION, "description": "with half_close: defer, how long the peer's Close is waited for"}
+
 CONNECT: Final[dict[str, Any]] = {
     "type": "object",
     "additionalProperties": False,
@@ -51,17 +59,8 @@ CONNECT: Final[dict[str, Any]] = {
             "default": "10s",
             "description": "how long connecting, TLS and the upgrade may take together",
         },
-        "half_close": {
-            "enum": ["close-frame", "defer"],
-            "default": "close-frame",
-            "description": "how our direction ends: by a Close frame at once; or, for servers that end both directions at a Close, only "
-            "after the server's or half_close_timeout",
-        },
-        "half_close_timeout": {
-            **_DURATION,
-            "default": "60s",
-            "description": "with half_close: defer, how long the server's Close is waited for",
-        },
+        "half_close": _HALF_CLOSE,
+        "half_close_timeout": {**_HALF_CLOSE_TIMEOUT, "default": "60s"},
     },
 }
 
@@ -93,5 +92,7 @@ LISTEN: Final[dict[str, Any]] = {
             "default": "10s",
             "description": "how long a client may take for TLS and its request",
         },
+        "half_close": _HALF_CLOSE,
+        "half_close_timeout": {**_HALF_CLOSE_TIMEOUT, "default": "2s"},
     },
 }

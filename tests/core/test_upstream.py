@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from menagerie import Menagerie, document
+
+from outline_lb.base.errors import ConfigError
+from outline_lb.base.secret import Secret, SecretUrl
+from outline_lb.config.build import build_settings
+from outline_lb.config.settings import UpstreamSettings
+from outline_lb.net.connector import Via
+
+
+def settings(upstream: str) -> UpstreamSettings:
+    text = f"version: 1\nfrontends: {{local: {{type: socks5}}}}\nupstreams: {{a: {{{upstream}}}}}"
+    return build_settings(document(text), Menagerie()).upstreams["a"]
+
+
+def problems(upstream: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        settings(upstream)
+    return [f"{problem.pointer}: {problem.message}" for problem in raised.value.problems]
+
+
+def test_a_server() -> None:
+    found = settings("tcp: 'wss://example.com/path', udp: 'wss://example.com/udp', secret: s, prefix: \"\\x16\\0ÿ\", cipher: AES-256-GCM")
+    assert (found.name, found.tcp, found.udp) == ("a", SecretUrl("wss://example.com/path"), SecretUrl("wss://example.com/udp"))
+    assert (found.transport.type, found.secret, found.prefix) == ("ws-h1", Secret("s"), b"\x16\x00\xff")
+    assert found.cipher is not None
+    assert found.cipher.type == "aes-256-gcm"
+
+
+def test_a_secret_makes_a_tunnel_with_the_usual_cipher() -> None:
+    cipher = settings("tcp: 'tcp://example.com:443', secret: s").cipher
+    assert cipher is not None
+    assert cipher.type == "chacha20-ietf-poly1305"
+
+
+def test_without_anything_it_is_a_direct_connection() -> None:
+    found = settings("")
+    assert (found.tcp, found.cipher, found.secret, found.prefix, found.via) == (None, None, None, b"", Via())
+    assert found.transport.type == "direct"
+
+
+def test_the_way_out() -> None:
+    assert settings("via: {source: '::1', interface: eth0, fwmark: 0x7b}").via == Via("::1", "eth0", 123)
+
+
+@pytest.mark.parametrize(
+    ("transport", "value"),
+    [
+        ("", "defer"),
+        (", transport: ws-h2", "defer"),
+        (", transport: {type: ws-h1}", "defer"),
+        (", transport: {type: ws-h1, half_close: close-frame}", "close-frame"),
+    ],
+)
+def test_half_close_is_short_for_the_transports_own(transport: str, value: str) -> None:
+    options: Any = settings(f"tcp: 'ws://x', half_close: defer{transport}").transport.options
+    assert options["half_close"] == value
+
+
+@pytest.mark.parametrize(
+    ("upstream", "problem"),
+    [
+        ("tcp: 'wss://x:y:z'", "/upstreams/a/tcp: no URL: "),
+        ("tcp: 'tcp://x', udp: 'tcp://x'", "/upstreams/a/tcp: a tcp:// URL needs a port"),
+        ("tcp: 'https://x'", "/upstreams/a/tcp: no transport is known for https:// URLs"),
+        ("tcp: 'tcp://x:1', transport: ws-h1", "/upstreams/a/tcp: the transport ws-h1 takes ws:// or wss:// URLs, not tcp://"),
+        ("tcp: 'tcp://x:1', transport: direct", "/upstreams/a/tcp: the transport direct takes no URL"),
+        ("transport: ws-h1", "/upstreams/a: tcp is missing: the transport ws-h1 needs a ws:// or wss:// URL"),
+        ("secret: s", "/upstreams/a/secret: the transport direct goes to no server that could know a secret"),
+        ("tcp: 'wss://x', cipher: aes-256-gcm", "/upstreams/a/cipher: this needs a secret beside it"),
+        ("tcp: 'wss://x', prefix: abc", "/upstreams/a/prefix: this needs a secret beside it"),
+        ("tcp: 'wss://x', secret: s, prefix: abcde", "/upstreams/a: secret or prefix do not fit this cipher"),
+        ("tcp: 'wss://x', secret: s, prefix: Ā", "/upstreams/a/prefix: expected text of characters up to U+00FF, each of which is a byte"),
+        ("tcp: 'wss://x', secret: s, cipher: rc4", "/upstreams/a/cipher: cipher rc4 is not installed"),
+        ("tcp: 'tcp://x:1', half_close: defer", "/upstreams/a/half_close: the transport tcp has no half_close"),
+        ("tcp: 'ws://x', half_close: never", "/upstreams/a/half_close: expected close-frame or defer"),
+        ("via: {source: eth0}", "/upstreams/a/via/source: expected an IP address such as 192.0.2.7"),
+        ("via: {interface: 'much too long for one'}", "/upstreams/a/via/interface: expected the name of a network interface such as eth0"),
+        ("via: {fwmark: -1}", "/upstreams/a/via/fwmark: expected a number of at least 0"),
+        ("weight: 0", "/upstreams/a/weight: expected a number above 0"),
+        ("weight: .inf", "/upstreams/a/weight: expected a number above 0, found text"),
+        ("transport: dodo", "/upstreams/a/transport: transport dodo is not installed"),
+        ("transport: {type: dodo}", "/upstreams/a/transport/type: transport dodo is not installed"),
+        ("transport: [ws-h1, ws-h2]", "/upstreams/a/transport: expected a type, or a mapping with a type and its options, found a list"),
+    ],
+)
+def test_what_is_wrong(upstream: str, problem: str) -> None:
+    assert problems(upstream)[0].startswith(problem)
+
+
+def test_what_had_to_be_taken_out_is_not_missed() -> None:
+    assert problems("tcp: 5, secret: s, transport: {type: tcp, connect_timeout: soon}, cipher: rc4") == [
+        "/upstreams/a/tcp: expected a URL such as wss://example.com/SECRET_PATH, found a number",
+        "/upstreams/a/transport/connect_timeout: expected a duration such as 20ms",
+        "/upstreams/a/cipher: cipher rc4 is not installed",
+    ]

@@ -9,6 +9,7 @@ import pytest
 from distributions import Site, plugin
 
 from outline_lb.base.errors import PluginError
+from outline_lb.base.flow import Network
 from outline_lb.plugin.catalog import Catalog
 from outline_lb.plugin.discovery import GROUPS, find, resolve
 from outline_lb.plugin.manager import assemble
@@ -32,7 +33,7 @@ def test_the_catalog_holds_what_the_hooks_return(site: Site) -> None:
     catalog, _ = assemble(resolve("zebra"))
     assert list(catalog.policies) == ["zebra"]
     options: dict[str, Any] = {}
-    assert catalog.policies["zebra"].build(options, None) == ("built", options, None)
+    assert catalog["policy"]["zebra"].build(options, None) == ("built", options, None)
     assert not catalog.probes
 
 
@@ -135,6 +136,7 @@ def test_the_notifier_tells_all_that_listen_what_they_want_to_know(site: Site) -
     flow: Any = object()
     notifier.flow_opened(flow, "server")
     notifier.flow_closed(flow, "server", 1, 2, None)
-    notifier.health_changed("server", None, True, "why")  # type: ignore[arg-type]
-    assert sys.modules["owl_plugin"].HEARD == [("opened", "server"), ("closed", flow, 1, None), "health"]
+    notifier.health_changed("server", Network.TCP, True, "why")
+    heard = sys.modules["owl_plugin"].HEARD
+    assert heard == [("opened", "server"), ("closed", flow, 1, None), "health"]
     assert [plugin.name for plugin in catalog.entries] == ["policy-zebra", "observer-owl"]

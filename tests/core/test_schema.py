@@ -67,7 +67,7 @@ def test_the_schemas_of_the_core_are_schemas_and_explain_themselves(name: str) -
 def test_the_schemas_say_what_the_code_says() -> None:
     config, defs = read("config"), read("defs")["$defs"]
     assert defs["duration"]["pattern"] == PATTERN
-    assert TITLES == {"x-secret": defs["secret-source"]["title"], "x-kind": defs["component"]["title"]}
+    assert (TITLES["x-secret"], TITLES["x-kind"]) == (defs["secret-source"]["title"], defs["component"]["title"])
     log = config["properties"]["log"]["properties"]
     assert (tuple(log["level"]["enum"]), tuple(log["format"]["enum"])) == (logs.LEVELS, logs.FORMS)
     assert LogSettings() == LogSettings(log["level"]["default"], log["format"]["default"])

@@ -376,6 +376,8 @@ async def test_pausing_between_data_and_end() -> None:
     await settle()
     assert sink.events == ["data"]
     link.client.tls.resume_reading()
+    link.client.tls.pause_reading()
+    link.client.tls.resume_reading()
     await settle()
     assert sink.events == ["data", "eof"]
 
@@ -831,7 +833,7 @@ def test_files_that_do_not_fit(files: tuple[Path, Path]) -> None:
         server_context(str(certificate), str(key), [])
 
 
-def test_an_encrypted_key_is_not_asked_for_at_the_terminal(files: tuple[Path, Path]) -> None:
+def test_an_encrypted_key_is_refused(files: tuple[Path, Path]) -> None:
     certificate, key = files
     private = load_pem_private_key(key.read_bytes(), None)
     key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word")))

@@ -54,15 +54,16 @@ async def tell(once: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="outline-lb-demo-") as folder:
         try:
             async with World(Path(folder)) as world:
-                await _play(stage, world)
+                client = await _play(stage, world)
                 if not once and not stage.failed:
+                    _invite(stage, world, client)
                     await anyio.sleep_forever()
         except OutlineLBError as error:
             stage.step(False, "failed", str(error))
     return 1 if stage.failed else 0
 
 
-async def _play(stage: Stage, world: World) -> None:
+async def _play(stage: Stage, world: World) -> Program:
     began = time.monotonic()
     await world.start_servers(DISTANCES)
     client = await world.start_client()
@@ -75,18 +76,23 @@ async def _play(stage: Stage, world: World) -> None:
     await _measured(stage, world, client)
     fastest = await _request(stage, world, client, "request")
     if fastest is None:
-        return
+        return client
     await fastest.program.kill()
     stage.say(f"{stage.paint('✗', 33)} {'accident':<12} {stage.paint(fastest.name, 1)} is killed (SIGKILL to process {fastest.program.process.pid})")
     second = await _request(stage, world, client, "again")
     if second is not None:
         stage.step(second is not fastest, "failed over", f"from {fastest.name} to {second.name}; the request itself was carried on")
+    return client
+
+
+def _invite(stage: Stage, world: World, client: Program) -> None:
+    """Say how to go on by hand."""
+    alive = [server for server in world.servers if server.program.process.returncode is None]
     stage.say()
-    url = f"http://localhost:{world.origin.port}/"
     stage.say("Try it yourself, as long as this runs:")
-    stage.say(stage.paint(f"    curl --socks5-hostname {client.address} {url}", 1))
-    left = [server for server in world.servers if server is not fastest]
-    stage.say(f"or kill another one:  kill {left[0].program.process.pid}   # {left[0].name}")
+    stage.say(stage.paint(f"    curl --socks5-hostname {client.address} http://localhost:{world.origin.port}/", 1))
+    if alive:
+        stage.say(f"or kill another one:  kill {alive[0].program.process.pid}   # {alive[0].name}")
     stage.say("Ctrl-C ends it.\n")
 
 

@@ -116,7 +116,7 @@ class TlsStream(Hop):
         try:
             await ready
         except ssl.SSLError:
-            self.close()  # not a reset, which would overtake the alert
+            self.close()  # sends the alert, which a reset would overtake
             raise
         except BaseException:
             self.abort()
@@ -163,7 +163,6 @@ class TlsStream(Hop):
             self._push()
             return
         except ssl.SSLError as exc:
-            self._push()  # the alert tells the peer why
             ready.set_exception(without_frames(exc))
             return
         self._push()

@@ -68,7 +68,8 @@ def installed() -> list[InstalledPlugin]:
     found: list[InstalledPlugin] = []
     seen: set[str] = set()
     for distribution in metadata.distributions():
-        ours = [(kind, entry) for kind, group in GROUPS.items() for entry in distribution.entry_points.select(group=group)]
+        entries = distribution.entry_points
+        ours = [(kind, entry) for kind, group in GROUPS.items() for entry in entries.select(group=group)]
         if not ours:
             continue
         name = distribution.metadata["Name"] or "(a distribution without a name)"

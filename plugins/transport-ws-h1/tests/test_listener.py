@@ -59,8 +59,8 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def serving(tls: ServerTls | None = None) -> AsyncIterator[Rig]:
-    listener = WsH1Listener(ListenOptions(Address("127.0.0.1", 0), Secret(PATH), tls, 10), ListenerDeps(SocketListener))
+async def serving(tls: ServerTls | None = None, defer: float | None = None) -> AsyncIterator[Rig]:
+    listener = WsH1Listener(ListenOptions(Address("127.0.0.1", 0), Secret(PATH), tls, 10, defer), ListenerDeps(SocketListener))
     await listener.prepare()
     rig = Rig(listener)
     try:
@@ -86,6 +86,21 @@ async def test_accepts_the_right_request() -> None:
         assert end
         assert rest == b""
         assert len(rig.accepted) == 1
+
+
+async def test_end_may_wait_for_the_client() -> None:
+    client_close, server_close = b"\x88\x80abcd", b"\x88\x02\x03\xe8"
+    async with serving(defer=60) as rig:
+        stream, sink = await rig.connect()
+        stream.write(REQUEST)
+        await sink.received(129)
+        rig.accepted[0].resume_reading()
+        rig.accepted[0].write_eof()
+        await asyncio.sleep(0.02)
+        assert len(sink.data) == 129
+        stream.write(client_close)
+        await sink.ended.wait()
+        assert sink.data.endswith(server_close)
 
 
 async def test_request_may_come_in_pieces() -> None:

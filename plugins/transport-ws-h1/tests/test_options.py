@@ -9,7 +9,14 @@ from outline_lb_transport_ws_h1.options import ConnectOptions, ListenOptions, Se
 from outline_lb_transport_ws_h1.schema import CONNECT
 
 CONNECT_DEFAULTS = {name: node["default"] for name, node in CONNECT["properties"].items()}
-LISTEN_DEFAULTS = {"address": "127.0.0.1:8000", "path": Secret("/"), "tls": None, "handshake_timeout": "10s", "half_close": "close-frame", "half_close_timeout": "2s"}
+LISTEN_DEFAULTS = {
+    "address": "127.0.0.1:8000",
+    "path": Secret("/"),
+    "tls": None,
+    "handshake_timeout": "10s",
+    "half_close": "close-frame",
+    "half_close_timeout": "2s",
+}
 
 
 def connect(**given: Any) -> ConnectOptions:

@@ -236,10 +236,10 @@ async def test_while_full_only_the_last_ping_is_kept(role: Role) -> None:
     rig = Rig(role)
     rig.lower.fill()
     for index in range(1000):
-        rig.lower.feed(rig.peer.control(PING, b"%d" % index))
+        rig.lower.feed(rig.peer.control(PING, b"%d" % index) + rig.peer.control(PING, b"%d again" % index))
     assert rig.sent() == []
     rig.lower.drain()
-    assert rig.sent() == [(PONG, b"999")]
+    assert rig.sent() == [(PONG, b"999 again")]
     assert rig.sink.events == ["pause", "resume"]
 
 
@@ -362,6 +362,14 @@ async def test_loss_with_our_direction_open_is_an_error_even_after_the_peer_s_cl
 
 
 @ROLES
+async def test_loss_before_the_peer_s_close_is_an_error(role: Role) -> None:
+    rig = Rig(role)
+    rig.stream.write_eof()
+    rig.lower.lose(ConnectionResetError())
+    assert rig.sink.events == ["lost: ConnectionResetError"]
+
+
+@ROLES
 async def test_loss_after_both_closes_is_clean(role: Role) -> None:
     rig = Rig(role)
     rig.lower.feed(rig.close_frame())
@@ -388,10 +396,19 @@ async def test_close_sends_a_close_frame_and_delivers_nothing_more(role: Role) -
     rig.stream.close()
     rig.stream.close()
     rig.stream.data_received(rig.frame(b"late") + rig.peer.control(PING))
+    rig.stream.eof_received()
     assert rig.sent() == [(2, b"last"), NORMAL_CLOSE]
     assert rig.lower.calls == ["close"]
     await settle()
     assert rig.sink.events == ["lost"]
+
+
+@ROLES
+async def test_close_after_the_end_sends_no_second_one(role: Role) -> None:
+    rig = Rig(role)
+    rig.stream.write_eof()
+    rig.stream.close()
+    assert rig.sent() == [NORMAL_CLOSE]
 
 
 @ROLES
@@ -524,6 +541,14 @@ async def test_violation_after_our_close_is_not_answered() -> None:
     assert rig.sink.events == ["lost: FrameError"]
 
 
+async def test_first_cause_is_the_one_that_is_told() -> None:
+    rig = Rig(Role.CLIENT)
+    rig.lower.feed(b"\xff\x00")
+    rig.stream.abort()
+    await settle()
+    assert rig.sink.events == ["lost: FrameError"]
+
+
 async def test_violation_by_a_peer_that_does_not_read_is_not_waited_for() -> None:
     rig = Rig(Role.SERVER)
     rig.lower.fill()
@@ -554,6 +579,31 @@ async def test_over_inside_any_call_means_silence(role: Role, on: str, call: str
     order = {"pause": ["pause"], "resume": ["pause", "resume"], "data": ["pause", "resume", "data"], "eof": ["pause", "resume", "data", "eof"]}
     assert sink.events[:-1] == order[on]
     assert sink.events[-1] in ("lost", "lost: AbortedError")
+
+
+async def test_closing_inside_a_delivery_is_not_undone_by_what_came_with_it() -> None:
+    sink = CallingBack("data", "close")
+    rig = Rig(Role.CLIENT, sink=sink)
+    sink.stream = rig.stream
+    rig.lower.feed(rig.frame(b"data") + rig.close_frame(b"\x03\xf3"))
+    await settle()
+    assert sink.events == ["data", "lost"]
+
+
+async def test_abort_while_the_deferred_end_leaves() -> None:
+    class FullAtOnce(FakeStream):
+        def write(self, data: Buffer) -> None:
+            super().write(data)
+            self.fill()
+
+    sink, lower = CallingBack("pause", "abort"), FullAtOnce()
+    sink.stream = stream = WebSocketStream(lower, Role.CLIENT, defer_eof_timeout=60)
+    stream.set_sink(sink)
+    stream.resume_reading()
+    stream.write_eof()
+    lower.feed(ServerEncoder().control(CLOSE))
+    await settle()
+    assert sink.events == ["pause", "lost: AbortedError"]
 
 
 @ROLES

@@ -204,7 +204,7 @@ class WebSocketStream(Hop):
 
     def _send_close(self) -> None:
         self._cancel_timer()
-        if self._eof_sent or self.over:
+        if self._eof_sent:
             return
         self._eof_sent = True
         self.lower.write(self._encoder.control(CLOSE, NORMAL.to_bytes(2, "big")))

@@ -14,7 +14,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from .base.dialer import StreamDialer
-from .base.errors import StartError
+from .base.errors import ConfigError, Problem
 from .base.flow import Network
 from .config.settings import PoolSettings, Settings, UpstreamSettings
 from .datapath.balancer import Balancer, FlowListeners, Member
@@ -109,11 +109,11 @@ class App:
         endpoint: StreamEndpoint | None = None
         if settings.cipher is None:
             if not isinstance(transport, StreamDialer):
-                raise StartError(f"upstream {settings.name}: transport {settings.transport.type} needs a cipher and a secret")
+                raise _wrong(settings, f"the transport {settings.transport.type} needs a secret that it shares with the server")
             dialer: StreamDialer = transport
         else:
             if not isinstance(transport, StreamTransport) or settings.tcp is None or settings.secret is None:
-                raise StartError(f"upstream {settings.name}: transport {settings.transport.type} cannot carry a cipher")
+                raise _wrong(settings, f"the transport {settings.transport.type} cannot carry a cipher")
             endpoint = transport.stream_endpoint(settings.tcp)
             dialer = Tunnel(endpoint, settings.cipher.build(None).client(settings.secret, settings.prefix))
         return Upstream(settings.name, dialer, endpoint, {Network.TCP: Health(judged)}, self._notifier.health_changed)
@@ -126,6 +126,10 @@ class App:
         interval = longest_interval(pool.health.interval) if pool.probes else None
         members = [Member(upstreams[member.name], member.weight, member.tier, interval) for member in pool.members]
         return Balancer(pool.name, members, pool.policy.build(None), pool.connect_timeout, self._listeners)
+
+
+def _wrong(upstream: UpstreamSettings, message: str) -> ConfigError:
+    return ConfigError(Problem(message, f"/upstreams/{upstream.name}"))
 
 
 @contextlib.asynccontextmanager

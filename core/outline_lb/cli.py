@@ -7,24 +7,17 @@ is wrong.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
-import anyio
-
-from . import __version__, logs
-from .base.errors import ConfigError, OutlineLBError, PluginError, Problem, StartError
+from . import __version__
+from .base.errors import ConfigError, OutlineLBError, PluginError
+from .commands import demo, run
 
 FAILED: Final = 1
 WRONG: Final = 2
-FILE_NAME: Final = "outline-lb.yaml"
-
-T = TypeVar("T")
+COMMANDS: Final = (run, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(_with_command(sys.argv[1:] if arguments is None else list(arguments)))
     try:
-        return int(options.function(options))
+        return int(options.execute(options))
     except (ConfigError, PluginError) as error:
         return _fail(error, WRONG)
     except OutlineLBError as error:
@@ -58,74 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"outline-lb {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    run = commands.add_parser("run", help="run the proxy (the default command)", description="Run the proxy until SIGINT or SIGTERM.")
-    run.add_argument("-c", "--config", metavar="FILE", type=Path, help=f"configuration; default: the first of {_places()}")
-    run.add_argument("--plugins", metavar="NAMES", type=_names, default=[], help="plugins to use besides those that the configuration selects")
-    run.add_argument("--log-level", choices=logs.LEVELS, help="least important lines to show; default: info")
-    run.add_argument("--log-format", choices=logs.FORMS, help="auto: coloured columns on a terminal, else JSON")
-    run.set_defaults(function=_run)
-
-    demo = commands.add_parser("demo", help="show what it does, on this machine alone", description="Three servers, one client, one accident.")
-    demo.add_argument("--once", action="store_true", help="end after the story instead of waiting for you to try it")
-    demo.set_defaults(function=_demo)
+    for command in COMMANDS:
+        command.add(commands)
     return parser
 
 
 def _with_command(arguments: list[str]) -> list[str]:
     """Put ``run`` in front, unless there is a command or the program itself is asked."""
-    known = {"run", "demo", "-h", "--help", "--version"}
+    known = {command.__name__.rpartition(".")[2] for command in COMMANDS} | {"-h", "--help", "--version"}
     return arguments if arguments and arguments[0] in known else ["run", *arguments]
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in (part.strip() for part in text.split(",")) if name]
-
-
-def _places() -> str:
-    return ", ".join(str(place) for place in config_places())
-
-
-def config_places() -> list[Path]:
-    """Return where a configuration is looked for when none is named, in order."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return [Path(FILE_NAME), home / "outline-lb" / FILE_NAME, Path("/etc/outline-lb") / FILE_NAME]
-
-
-def _find_config() -> Path:
-    for place in config_places():
-        if place.is_file():
-            return place
-    raise ConfigError(Problem(f"no configuration: name one with -c FILE, or write one of {_places()}"))
-
-
-def _run(options: argparse.Namespace) -> int:
-    from .app import App
-    from .config.load import load
-
-    settings, notifier = load(options.config or _find_config(), options.plugins)
-    logs.configure(options.log_level or settings.log.level, options.log_format or settings.log.format)
-    run_async(App(settings, notifier).run)
-    return 0
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from .demo.story import tell
-
-    return run_async(partial(tell, options.once))
-
-
-def run_async(function: Callable[[], Awaitable[T]]) -> T:
-    """Run an async function to its end, on uvloop where that is installed.
-
-    :raises StartError: which the function raised, perhaps from a task of its own
-    """
-    try:
-        return anyio.run(function, backend_options={"use_uvloop": find_spec("uvloop") is not None})
-    except* StartError as group:
-        raise _first(group) from None
-
-
-def _first(group: BaseExceptionGroup[StartError]) -> StartError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -33,6 +33,8 @@ UNTESTED = {
     "monitoring/probe.py": "a contract: testing/conformance and the plugins' tests",
     "plugin/hookspecs.py": "declarations: each hook is checked below",
     "plugin/markers.py": "two constants",
+    "commands/run.py": "the acceptance tests run it",
+    "commands/demo.py": "the acceptance tests run it",
     "app.py": "the composition root: the acceptance tests start it",
     "demo/": "the acceptance tests run on its world",
     "testing/": "what tests and conformance suites are made of: they run it",

@@ -57,6 +57,11 @@ def test_a_type_that_is_installed_says_what_to_add() -> None:
     assert str(raised.value) == "no active plugin offers the policy dodo (active: none): add policy-dodo to --plugins"
 
 
+def test_an_unknown_kind_says_which_there_are() -> None:
+    with pytest.raises(PluginError, match=r"^there is no kind of plugin called ciphre: the kinds are frontend, .*observer$"):
+        Catalog()["ciphre"]
+
+
 def test_a_catalog_does_not_change() -> None:
     entries: dict[InstalledPlugin, Registration[Any, Any, Any] | None] = {entry("policy", "zebra"): registration("zebra")}
     catalog = Catalog(entries)

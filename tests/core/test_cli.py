@@ -6,7 +6,8 @@ import pytest
 
 from outline_lb import __version__
 from outline_lb.base.errors import ConfigError, PluginError, Problem, StartError
-from outline_lb.cli import config_places, main, run_async
+from outline_lb.cli import main
+from outline_lb.commands.common import config_places
 
 
 @pytest.fixture
@@ -40,16 +41,6 @@ def test_a_wrong_command_line_ends_with_code_2(arguments: list[str], capsys: pyt
     assert "outline-lb" in capsys.readouterr().err
 
 
-def test_places_of_the_configuration(somewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert config_places() == [
-        Path("outline-lb.yaml"),
-        somewhere / "home/outline-lb/outline-lb.yaml",
-        Path("/etc/outline-lb/outline-lb.yaml"),
-    ]
-    monkeypatch.delenv("XDG_CONFIG_HOME")
-    assert config_places()[1] == Path.home() / ".config/outline-lb/outline-lb.yaml"
-
-
 @pytest.mark.parametrize("place", [0, 1])
 def test_the_first_configuration_that_is_there_is_read(place: int, somewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = config_places()[place]
@@ -71,18 +62,3 @@ def test_each_kind_of_error_has_its_code(somewhere: Path, monkeypatch: pytest.Mo
         written = capsys.readouterr().err.splitlines()
         assert len(written) == lines
         assert all(line.startswith("outline-lb: ") for line in written)
-
-
-def test_an_error_of_a_task_is_found_in_its_group() -> None:
-    async def fail() -> None:
-        raise ExceptionGroup("tasks", [ExceptionGroup("more", [StartError("no port")])])
-
-    with pytest.raises(StartError, match="no port"):
-        run_async(fail)
-
-
-def test_the_result_comes_back() -> None:
-    async def work() -> int:
-        return 7
-
-    assert run_async(work) == 7

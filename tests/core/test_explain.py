@@ -63,6 +63,7 @@ def explained(schema: Mapping[str, Any], node: object) -> list[str]:
         ({"required": ["a"]}, {}, "/k: a is missing"),
         ({"required": ["a"], "properties": {"a": DURATION}}, {}, "/k: a is missing: expected a duration such as 20ms"),
         ({"required": ["a"], "properties": {"a": {"$ref": "#/nowhere"}}}, {}, "/k: a is missing"),
+        ({"required": ["a"], "properties": {"a": {"enum": ["x", "y"]}}}, {}, "/k: a is missing: expected x or y"),
         ({"required": ["a"], "properties": {"a": True}}, {}, "/k: a is missing"),
         (closed({}), {"a": SECRET}, "/k/a: unknown key a: nothing can be set here"),
         (closed({"listen": {}, "users": {}}), {"x": SECRET}, "/k/x: unknown key x: known here are listen, users"),

@@ -1,5 +1,6 @@
 """From text to typed settings.
 
-source: YAML to plain data, with the place of every node; schema: is it what the schema says, and what is wrong with it in our own words;
-components: nodes of plugins to what can be built; build: the whole document to `Settings`; load: the one door for the program.
+`reader` and `source` make plain data of YAML, with the place of every node. `schema` says whether a node is what it should be, and `explain` says
+what is wrong, in our own words; `problems` gathers it. `components` turns nodes of plugins into what can be built, `choices` fills what is left
+open, `upstream` and `build` make `settings` of the whole, and `load` is the one door for the program.
 """

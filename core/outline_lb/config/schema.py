@@ -155,9 +155,8 @@ def _remove(node: Any, paths: set[Path]) -> bool:
     return bool(paths)
 
 
-def _check_secret(validator: Any, marked: bool, node: Any, _schema: object) -> Iterator[ValidationError]:
-    if marked:
-        yield from validator.descend(node, {"$ref": _DEFS + "secret-source"})
+def _check_secret(validator: Any, _marked: bool, node: Any, _schema: object) -> Iterator[ValidationError]:
+    yield from validator.descend(node, {"$ref": _DEFS + "secret-source"})
 
 
 def _check_component(validator: Any, _kind: str, node: Any, _schema: object) -> Iterator[ValidationError]:

@@ -273,19 +273,24 @@ def _patience(member: Member, network: Network) -> float:
 class _CarriedStream(Hop):
     """Counts what goes through, and tells the balancer when it is over."""
 
-    __slots__ = ("_balancer", "flow", "member", "received", "sent")
+    __slots__ = ("_balancer", "_ended", "flow", "member", "received", "sent")
 
     def __init__(self, lower: Stream, balancer: Balancer, member: Member, flow: Flow) -> None:
         self._balancer = balancer
         self.member = member
         self.flow = flow
         self.sent = self.received = 0
+        self._ended = False  # the upstream did its part
         member.upstream.active += 1
         super().__init__(lower)
 
     def data_received(self, data: Buffer) -> None:
         self.received += len(data)
         self.upper.data_received(data)
+
+    def eof_received(self) -> None:
+        self._ended = True
+        self.upper.eof_received()
 
     def write(self, data: Buffer) -> None:
         self.sent += len(data)
@@ -296,7 +301,7 @@ class _CarriedStream(Hop):
         self.lower.commit(size)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and not self.over:  # nobody on this side ended it
+        if exc is not None and not (self.over or self._ended):  # nobody on this side ended it, and the answer is not complete
             self.member.upstream.broke(self.flow.network, exc)
         super().connection_lost(exc)
         self._balancer.closed(self, exc)

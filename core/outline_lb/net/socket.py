@@ -35,7 +35,7 @@ class SocketStream(Stream):
     :param sock: connected; becomes ours
     """
 
-    __slots__ = ("_closing", "_eof_received", "_eof_sent", "_loop", "_lost", "_queue", "_reading", "_sink", "_sock", "_telling", "_timer")
+    __slots__ = ("_closing", "_eof_received", "_eof_sent", "_loop", "_lost", "_queue", "_reading", "_sink", "_sock", "_timer")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -50,7 +50,6 @@ class SocketStream(Stream):
         self._eof_received = False
         self._eof_sent = False  # asked for; done once the queue is empty
         self._lost: tuple[Exception | None] | None = None
-        self._telling = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -69,8 +68,7 @@ class SocketStream(Stream):
 
     def set_sink(self, sink: StreamSink) -> None:
         self._sink = sink
-        if self._lost is not None and not self._telling:
-            self._telling = True
+        if self._lost is not None:
             self._loop.call_soon(self._tell_lost)
 
     # -- writing
@@ -141,7 +139,7 @@ class SocketStream(Stream):
             self._loop.remove_reader(self._sock)
 
     def resume_reading(self) -> None:
-        if not (self._reading or self._closing or self._eof_received or self._lost):
+        if not (self._reading or self._eof_received or self._lost):
             self._reading = True
             self._loop.add_reader(self._sock, self._readable)
 
@@ -225,12 +223,10 @@ class SocketStream(Stream):
             with contextlib.suppress(OSError):  # some systems refuse when the peer is gone already
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._sock.close()
-        self._telling = True
         self._loop.call_soon(self._tell_lost)
 
     def _tell_lost(self) -> None:
         assert self._lost is not None
-        self._telling = False
         sink, self._sink = self._sink, NOBODY  # breaks the reference circle
         sink.connection_lost(self._lost[0])
 

@@ -79,8 +79,14 @@ class Catalog:
         return Shelf(kind, registrations, frozenset(plugin.type for plugin in self.available if plugin.kind == kind))
 
     def __getitem__(self, kind: str) -> Shelf[Registration[Any, Any, Any]]:
-        """Return the types of any kind."""
-        return self._shelves[kind]
+        """Return the types of any kind.
+
+        :raises PluginError: if there is no such kind
+        """
+        try:
+            return self._shelves[kind]
+        except KeyError:
+            raise PluginError(f"there is no kind of plugin called {kind}: the kinds are {', '.join(self._shelves)}") from None
 
     @property
     def frontends(self) -> Shelf[Registration[Any, FrontendDeps, Frontend]]:

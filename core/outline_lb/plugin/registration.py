@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 OptionsT = TypeVar("OptionsT")
@@ -28,7 +28,7 @@ class Registration(Generic[OptionsT, DepsT, ComponentT]):
     """
 
     type: str
-    schema: Mapping[str, Any]
+    schema: Mapping[str, Any] = field(repr=False)
     parse: Callable[[Mapping[str, Any]], OptionsT]
     build: Callable[[OptionsT, DepsT], ComponentT]
     schemes: tuple[str, ...] = ()

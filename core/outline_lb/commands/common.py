@@ -1,0 +1,66 @@
+"""What the commands share: where the configuration is, and how async code is run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+import anyio
+
+from ..base.errors import ConfigError, OutlineLBError, Problem
+
+if TYPE_CHECKING:
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - typeshed gives it no other name
+
+FILE_NAME: Final = "outline-lb.yaml"
+
+T = TypeVar("T")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the configuration."""
+    places = ", ".join(map(str, config_places()))
+    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help=f"configuration; default: the first of {places}")
+
+
+def names(text: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name for name in (part.strip() for part in text.split(",")) if name]
+
+
+def config_places() -> list[Path]:
+    """Return where a configuration is looked for when none is named, in order."""
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return [Path(FILE_NAME), home / "outline-lb" / FILE_NAME, Path("/etc/outline-lb") / FILE_NAME]
+
+
+def find_config() -> Path:
+    """Return the configuration to use when none is named.
+
+    :raises ConfigError: if there is none
+    """
+    places = config_places()
+    for place in places:
+        if place.is_file():
+            return place
+    raise ConfigError(Problem(f"no configuration: name one with -c FILE, or write one of {', '.join(map(str, places))}"))
+
+
+def run_async(function: Callable[[], Awaitable[T]]) -> T:
+    """Run an async function to its end, on uvloop where that is installed.
+
+    :raises OutlineLBError: which the function raised, perhaps from a task of its own
+    """
+    try:
+        return anyio.run(function, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    except* OutlineLBError as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[OutlineLBError]) -> OutlineLBError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

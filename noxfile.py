@@ -84,6 +84,12 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """CPU and latency of our client beside the v2ray client; arguments after ``--`` go to tests/bench/run.py."""
+    tool(session, "python", "tests/bench/run.py", *session.posargs)
+
+
+@nox.session
 def wheels(session: nox.Session) -> None:
     """Build every distribution."""
     shutil.rmtree(WHEELS, ignore_errors=True)

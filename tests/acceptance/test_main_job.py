@@ -54,7 +54,8 @@ async def world(start: StartProgram, tls_files: TlsFiles) -> World:
         for name, program in servers.items()
     }
     frontends = {"local": {"type": "socks5", "listen": "127.0.0.1:0"}}
-    return World(servers, await start("client", {"version": 1, "frontends": frontends, "upstreams": upstreams}))
+    config = {"version": 1, "frontends": frontends, "upstreams": upstreams}
+    return World(servers, await start("client", config, "--plugins", "ws-h1,policy-fastest"))
 
 
 async def test_curl_loads_100_mb_both_ways(world: World, origin: Address, tmp_path: Path) -> None:

@@ -258,4 +258,5 @@ async def test_stopping_while_it_waits_for_descriptors(clients: Clients, monkeyp
     await settle()
     clients.listener.stop()
     await loop.advance(net_listener.PAUSE * 3)
+    assert not loop.remove_reader(clients.listener._sock)
     assert clients.streams == []

@@ -40,10 +40,14 @@ class TunnelStream(Hop):
 
     def _send_header(self) -> None:
         if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._stop_waiting()
             if not self.over:
                 self.lower.commit(self._sealer.seal_into(b"", self.lower.room))
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # -- called by the stream below
 
@@ -65,9 +69,7 @@ class TunnelStream(Hop):
             self.abort(TruncatedError("the stream ended inside a chunk"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_waiting()
         super().connection_lost(exc)
 
     # -- called by the sink above
@@ -84,9 +86,7 @@ class TunnelStream(Hop):
         size = len(data)
         if not size or self.over:
             return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_waiting()
         lower, sealer = self.lower, self._sealer
         batch = sealer.batch
         if size <= batch:
@@ -108,7 +108,7 @@ class TunnelStream(Hop):
         self.lower.write_eof()
 
     def close(self) -> None:
-        self._send_header()
+        self._stop_waiting()  # nothing was written: why should the target hear of it
         super().close()
 
 

@@ -103,7 +103,7 @@ async def _measured(stage: Stage, world: World, client: Program) -> None:
         while len(found) < len(world.servers):
             await anyio.sleep(0.05)
             found = {str(line["upstream"]): str(line.get("rtt")) for line in client.events("upstream up")}
-    detail = " · ".join(f"{server.name} {found.get(server.name, '?')}" for server in world.servers)
+    detail = "a stream opens in: " + " · ".join(f"{server.name} {found.get(server.name, '?')}" for server in world.servers)
     stage.step(len(found) == len(world.servers), "measured", detail)
 
 

@@ -57,10 +57,12 @@ def run_async(function: Callable[[], Awaitable[T]]) -> T:
     """
     try:
         return anyio.run(function, backend_options={"use_uvloop": find_spec("uvloop") is not None})
-    except* OutlineLBError as group:
-        raise _first(group) from None
+    except BaseExceptionGroup as group:  # not `except*`, in which a raise may end in a group again
+        ours = group.subgroup(OutlineLBError)
+        if ours is None:
+            raise
+        raise _first(ours) from None
 
 
-def _first(group: BaseExceptionGroup[OutlineLBError]) -> OutlineLBError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+def _first(error: BaseExceptionGroup[OutlineLBError] | OutlineLBError) -> OutlineLBError:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

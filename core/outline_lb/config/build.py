@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -40,7 +41,7 @@ def build_settings(document: Document, plugins: Plugins, names: Iterable[str] = 
     choices = Choices(plugins, names, data["plugins"], problems)
     settings = _Builder(document, data, intact, components, choices, problems).build()
     problems.raise_if_any()
-    return settings
+    return dataclasses.replace(settings, warnings=problems.warnings)
 
 
 class _Builder:

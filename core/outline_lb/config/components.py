@@ -12,7 +12,7 @@ from ..base.secret import Secret
 from ..plugin.registration import ComponentSpec, Registration
 from .problems import Problems
 from .schema import Schema
-from .source import join
+from .source import is_exposed, join
 
 MAX_SECRET: Final = 64 * 1024
 """Bytes of a file that holds a secret."""
@@ -110,10 +110,16 @@ class Components:
         :return: the secret; None if there was a problem
         """
         if isinstance(node, str):
+            self._problems.warn_of_secret(pointer)
             return Secret(node)
         ((source, name),) = node.items()
         try:
-            return Secret(_from_environment(name) if source == "env" else _from_file(name))
+            if source == "env":
+                return Secret(_from_environment(name))
+            text, exposed = _from_file(name)
+            if exposed:
+                self._problems.warn(join(pointer, source), f"other users can read this secret: chmod 600 {name}")
+            return Secret(text)
         except ValueError as error:
             self._problems.add(join(pointer, source), str(error))
             return None
@@ -128,9 +134,11 @@ def _from_environment(name: str) -> str:
     raise ValueError(f"the environment variable {name} is not set, or empty")
 
 
-def _from_file(name: str) -> str:
+def _from_file(name: str) -> tuple[str, bool]:
+    """Return the secret, and whether other users can read it."""
     try:
         with Path(name).expanduser().open("rb") as file:
+            exposed = is_exposed(file.fileno())
             raw = file.read(MAX_SECRET + 1)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no such home directory
         raise ValueError(f"the file cannot be read: {describe(error)}") from None
@@ -142,4 +150,4 @@ def _from_file(name: str) -> str:
         raise ValueError("the file is not UTF-8 text") from None
     if not text:
         raise ValueError("the file is empty")
-    return text
+    return text, exposed

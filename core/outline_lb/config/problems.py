@@ -15,6 +15,7 @@ class Problems:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._found: dict[tuple[str, str], Problem] = {}
+        self._warnings: dict[str, Problem] = {}
         self.count = 0
         """How often `add` was called."""
 
@@ -26,6 +27,21 @@ class Problems:
         """
         self.count += 1
         self._found.setdefault((pointer, message), self._document.problem(pointer, message))
+
+    def warn(self, pointer: str, message: str) -> None:
+        """Add what is not wrong, but should be known; the same message is told once, at the first node."""
+        self._warnings.setdefault(message, self._document.problem(pointer, message))
+
+    def warn_of_secret(self, pointer: str) -> None:
+        """Warn if a literal secret at a node can be read by other users."""
+        document = self._document
+        if document.exposed and not document.origin(pointer):
+            self.warn(pointer, f"a secret stands here, and other users can read this file: chmod 600 {document.file}")
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What was given to `warn`."""
+        return tuple(self._warnings.values())
 
     def raise_if_any(self) -> None:
         """End the reading if anything was found.

@@ -30,6 +30,9 @@ _CONSTANTS: Final = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})|0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
+_OPENING: Final = ("[", "{", '"', "'")
+_BRACKETS = re.compile(r"\[[0-9a-fA-F:.]+\]:[0-9]+")
+"""An IPv6 address with a port, which is no YAML."""
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
@@ -83,7 +86,22 @@ def read_node(text: str) -> Node:
 
     :raises TextError: if it is not YAML, not one mapping, or too big
     """
-    return _Reader(text).read()
+    root = _Reader(text).read()
+    if not isinstance(root.value, dict):
+        raise TextError(f"expected a mapping of keys to values, found {_name(root.value)}", root.place)
+    return root
+
+
+def read_value(text: str) -> Node:
+    """Read what stands behind an equals sign: a list, a mapping or a text in quotes as YAML writes them on one line; anything else as it is.
+
+    So what a shell hands over needs no second kind of quotes: ``5s``, ``a: #b`` and ``[::1]:1080`` are texts, ``5`` and ``true`` are not.
+
+    :raises TextError: if it begins like YAML and is none, or is too big
+    """
+    if text[:1] in _OPENING and not _BRACKETS.fullmatch(text):
+        return _Reader(text).read()
+    return Node(_plain(text), (1, 1))
 
 
 class _Reader:
@@ -97,7 +115,7 @@ class _Reader:
         self._size = 0
 
     def read(self) -> Node:
-        """See `read_node`."""
+        """Read the one node that the text holds."""
         try:
             return self._read()
         except MarkedYAMLError as error:
@@ -114,8 +132,6 @@ class _Reader:
             raise TextError("the file is empty: write at least version, frontends and upstreams", (1, 1))
         event = next(self._events)
         root = self._node(event, 1)
-        if not isinstance(root.value, dict):
-            raise self._error(event, f"expected a mapping of keys to values, found {_name(root.value)}")
         next(self._events)  # the end of the document
         event = next(self._events)
         if isinstance(event, DocumentStartEvent):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..base.errors import Problem
 from ..base.secret import Secret, SecretUrl
 from ..datapath.cipher import Cipher
 from ..datapath.frontend import Frontend, FrontendDeps
@@ -109,6 +110,7 @@ class Settings:
     :param upstreams: by name
     :param log: what is logged
     :param plugins: names of plugins that the document wants besides those that its types need
+    :param warnings: what is not wrong, but should be known; two configurations that differ in nothing else are equal
     """
 
     frontends: Mapping[str, FrontendSettings]
@@ -116,3 +118,4 @@ class Settings:
     upstreams: Mapping[str, UpstreamSettings]
     log: LogSettings
     plugins: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)

@@ -56,11 +56,16 @@ class UpstreamReader:
                 self._components.read(kind, node[kind], join("/upstreams", name, kind))
 
     def _url(self, node: Mapping[str, Any], key: str, at: str) -> SecretUrl | None:
+        if key not in node:
+            return None
         try:
-            return SecretUrl(node[key]) if key in node else None
+            url = SecretUrl(node[key])
         except AddressError as error:
             self._problems.add(join(at, key), str(error))
             return None
+        if url.reveal_target() != "/":
+            self._problems.warn_of_secret(join(at, key))
+        return url
 
     def _transport(self, node: Mapping[str, Any], url: SecretUrl | None, at: str) -> ComponentSpec[Any, Any] | None:
         pointer = join(at, "transport")

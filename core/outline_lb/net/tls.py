@@ -76,6 +76,7 @@ def server_context(certificate: str, key: str, alpn: Sequence[str]) -> ssl.SSLCo
 
 
 def _prepared(context: ssl.SSLContext, alpn: Sequence[str]) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # some builds of Python leave that to a file of the system's
     context.options |= ssl.OP_NO_RENEGOTIATION  # in the middle of one, nothing can be written
     context.set_alpn_protocols(list(alpn))
     return context

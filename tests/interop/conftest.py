@@ -22,7 +22,7 @@ def start_v2ray(tmp_path: Path) -> Iterator[StartV2ray]:
     require_program("v2ray", "apt-get install v2ray")
     programs: list[subprocess.Popen[bytes]] = []
 
-    def start(name: str, config: dict[str, Any], port: int) -> None:
+    def start(name: str, config: dict[str, Any], port: int) -> subprocess.Popen[bytes]:
         file = tmp_path / f"{name}.json"
         file.write_text(json.dumps({"log": {"loglevel": "warning"}, **config}))
         with (tmp_path / f"{name}.log").open("wb") as log:
@@ -32,6 +32,7 @@ def start_v2ray(tmp_path: Path) -> Iterator[StartV2ray]:
             assert programs[-1].poll() is None, (tmp_path / f"{name}.log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        return programs[-1]
 
     yield start
     for program in programs:

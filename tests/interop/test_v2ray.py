@@ -96,6 +96,41 @@ async def test_our_client_gets_the_whole_answer_after_its_end_where_the_answer_d
     connection.close()
 
 
+async def test_their_server_killed_under_load_cuts_its_flows_and_ours_takes_over(
+    start: StartProgram, start_v2ray: StartV2ray, tls_files: TlsFiles, origin: Address
+) -> None:
+    port = free_port()
+    killed = start_v2ray("server", server_config(port, CIPHERS[0], tls_files.certificate, tls_files.key), port)
+    frontend = {
+        "type": "outline-server",
+        "listen": [{"type": "tcp", "address": "127.0.0.1:0"}],
+        "keys": {"user": {"secret": "Secret0"}},
+        "allow_private_targets": True,
+    }
+    other = await start("other", {"version": 1, "frontends": {"server": frontend}, "upstreams": {"internet": {"transport": "direct"}}})
+    upstreams = {
+        "theirs": {"tcp": f"wss://localhost:{port}/ray", "transport": {"type": "ws-h1", "tls": {"ca": str(tls_files.ca)}}, "secret": "Secret0"},
+        "ours": {"tcp": f"tcp://{other.address}", "secret": "Secret0"},
+    }
+    pools = {"main": {"upstreams": ["theirs", {"name": "ours", "tier": 1}]}}
+    local = {"type": "socks5", "listen": "127.0.0.1:0"}
+    client = await start("client", {"version": 1, "frontends": {"local": local}, "pools": pools, "upstreams": upstreams})
+    running = [await connect(client.address, origin) for _ in range(8)]
+    for connection in running:
+        connection.writer.write(b"D" + (50 * MEGABYTE).to_bytes(8, "big"))
+        await connection.reader.readexactly(100_000)
+    killed.kill()
+    for connection in running:
+        with pytest.raises(ConnectionResetError):
+            await connection.read_digest()
+        connection.close()
+    again = await connect(client.address, origin)
+    again.writer.write(b"D" + MEGABYTE.to_bytes(8, "big"))
+    assert await again.read_digest() == (MEGABYTE, pattern_digest(MEGABYTE))
+    again.close()
+    assert client.events("flow opened")[-1]["upstream"] == "ours"
+
+
 async def test_their_client_loads_100_mb_both_ways(their_client: Address, origin: Address, tmp_path: Path) -> None:
     await load_both_ways(their_client, origin, tmp_path)
 

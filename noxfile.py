@@ -22,7 +22,7 @@ LONG_FILE = 250
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "imports", "tests", "integration", "interop", "summary"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "integration", "interop", "docs", "summary"]
 
 
 @nox.session
@@ -67,6 +67,12 @@ def integration(session: nox.Session) -> None:
 def interop(session: nox.Session) -> None:
     """Our program with those of others; what is not installed is skipped."""
     run_tests(session, "tests/interop")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Is docs/reference in step with the code? Then a site in build/site, without dead links."""
+    tools(session, ["python", "-m", "contrib.docs.generate", "--check"], ["python", "-m", "contrib.docs.build"])
 
 
 @nox.session

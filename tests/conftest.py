@@ -10,9 +10,11 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from service_manager import ServiceManager
 
 from outline_lb.base.address import Address
 from outline_lb.testing.program import Program
@@ -72,12 +74,21 @@ def origin() -> Iterator[Address]:
 
 
 @pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServiceManager]:
+    """Be the service manager of the programs that the test starts."""
+    monkeypatch.setenv("NOTIFY_SOCKET", name := str(tmp_path / "notify"))
+    manager = ServiceManager(name)
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[StartProgram]:
     """Return a function that starts an outline-lb process, which ends with the test."""
     programs: list[Program] = []
 
-    async def start_program(name: str, config: object, *arguments: str) -> Program:
-        program = await Program.start(name, config, tmp_path, *arguments)
+    async def start_program(name: str, config: object, *arguments: str, **more: Any) -> Program:
+        program = await Program.start(name, config, tmp_path, *arguments, **more)
         programs.append(program)
         return program
 

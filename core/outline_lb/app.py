@@ -1,151 +1,186 @@
-"""The composition root: settings become objects, and the objects one running program."""
+"""The program while it runs: start, reload, stop."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup
 
-from .base.dialer import StreamDialer
-from .base.errors import ConfigError, Problem
-from .base.flow import Network
-from .config.settings import PoolSettings, Settings, UpstreamSettings
-from .datapath.balancer import Balancer, FlowListeners, Member
+from .base.errors import ConfigError, OutlineLBError, describe
+from .base.flow import Flow, Network
+from .config.settings import Settings
+from .datapath.balancer import FlowListeners
 from .datapath.carrier import Carrier
-from .datapath.frontend import Frontend, FrontendDeps
-from .datapath.transport import StreamEndpoint, StreamTransport, Transport, TransportDeps
-from .datapath.tunnel import Tunnel
-from .datapath.upstream import Upstream
-from .monitoring.monitor import Monitor
-from .monitoring.pace import longest_interval
-from .net.connector import Connector
-from .net.listener import SocketListener
+from .datapath.frontend import Frontend
+from .net.service_manager import notify, notify_reloading
 from .plugin.notifier import Notifier
-from .selection.health import Health, HealthOptions
-from .selection.policy import OnlyPolicy
+from .running.changes import compare
+from .running.system import System
+from .running.watch import ConfigFile
 
 log = structlog.get_logger("app")
 
-CONNECT_TIMEOUT: Final = 10.0
-"""Seconds that a flow may take to open where no pool says it."""
+STATUS: Final = "STATUS="
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the configuration is from, for those that come later.
+
+    :param load: reads it again, as at the start; runs in a thread
+    :param file: watched; None: nothing is
+    :param applied: called with settings that are in force now
+    """
+
+    load: Callable[[], tuple[Settings, Notifier]]
+    file: ConfigFile | None = None
+    applied: Callable[[Settings], object] = lambda _: None
 
 
 class App:
-    """One running configuration.
+    """One running program.
 
-    Life cycle: constructed (no side effects), `run`: prepare everything that can fail, serve until told to stop, close.
+    Life cycle: constructed (no side effects), `run`: prepare everything that can fail, serve, drain, close.
 
     :param settings: what to run
     :param notifier: tells the plugins what happens
+    :param origin: where other settings come from; None: these are for ever
     """
 
-    def __init__(self, settings: Settings, notifier: Notifier) -> None:
+    def __init__(self, settings: Settings, notifier: Notifier, origin: Origin | None = None) -> None:
         self._settings = settings
         self._notifier = notifier
-        self._listeners = FlowListeners(notifier.flow_opened, notifier.flow_closed)
-        self._transports: list[Transport] = []
-        self.frontends: dict[str, Frontend] = {}
+        self._origin = origin
+        self._system: System | None = None
+        self._stop = asyncio.Event()
+        self._stopped_by = ""
+        self._reload = asyncio.Event()
+        self._reload_by: dict[str, None] = {}
+        self._patience: anyio.CancelScope | None = None
+
+    @property
+    def frontends(self) -> dict[str, Frontend]:
+        """The frontends that run, by name."""
+        return self._system.frontends if self._system else {}
+
+    def stop(self, by: str) -> None:
+        """Accept nothing more and let the flows end; the second time, end at once.
+
+        :param by: who wants it, for the log
+        """
+        if self._stop.is_set() and self._patience:
+            log.info("stopping now", by=by)
+            self._patience.cancel()
+        self._stopped_by = by
+        self._stop.set()
+
+    def reload(self, by: str) -> None:
+        """Load the configuration again. Nothing changes if anything is wrong with it.
+
+        :param by: who wants it, for the log
+        """
+        self._reload_by[by] = None
+        self._reload.set()
 
     async def run(self, started: Callable[[App], None] = lambda _: None) -> None:
-        """Run until SIGINT or SIGTERM, or until cancelled. Flows that are still there then are aborted.
+        """Run until `stop`, or until cancelled: flows that are still there then are aborted.
 
         :param started: called once when everything serves
-        :raises StartError: if something needed from the system is not to be had; nothing was started then
+        :raises OutlineLBError: if the settings do not go together, or something from the system is not to be had; nothing was started then
         """
-        async with anyio.create_task_group() as tasks, contextlib.AsyncExitStack() as closing:
+        async with anyio.create_task_group() as tasks:
+            self._patience = anyio.CancelScope()
             carrier = Carrier(tasks)
-            monitors = self._build(carrier)
-            for transport in self._transports:
-                closing.push_async_callback(transport.close)
-                await transport.prepare()
-            for frontend in self.frontends.values():
-                await frontend.prepare()
-                closing.push_async_callback(frontend.close)
-            closing.callback(carrier.abort_all)
-            self._freeze()
-            async with _stop_on_signal(tasks):
-                for monitor in monitors:
-                    tasks.start_soon(monitor.run)
-                for frontend in self.frontends.values():
-                    tasks.start_soon(frontend.serve)
-                for name, frontend in self.frontends.items():
-                    log.info("listening", frontend=name, addresses=[str(address) for address in frontend.addresses])
+            self._system = system = System(tasks, carrier, FlowListeners(self._flow_opened, self._flow_closed), self._health_changed)
+            try:
+                await system.apply(self._settings)
+                self._freeze()
+                notify("READY=1", self._status())
                 started(self)
-                await anyio.sleep_forever()
+                async with anyio.create_task_group() as listening:
+                    listening.start_soon(self._reload_when_told)
+                    listening.start_soon(self._watch)
+                    await self._stop.wait()
+                    system.stop_accepting()
+                    listening.cancel_scope.cancel()
+                await self._drain(carrier, self._patience)
+            finally:
+                carrier.abort_all()
+                await system.close()
+            tasks.cancel_scope.cancel()
+
+    async def _drain(self, carrier: Carrier, patience: anyio.CancelScope) -> None:
+        seconds = self._settings.drain_timeout
+        log.info("stopping", by=self._stopped_by, flows=carrier.active, drain_timeout=f"{seconds:g}s")
+        notify("STOPPING=1", f"{STATUS}waiting for {carrier.active} flows")
+        patience.deadline = anyio.current_time() + seconds
+        with patience:
+            await carrier.drained()
+        if carrier.active:
+            log.warning("aborting flows", flows=carrier.active)
+        log.info("stopped")
+
+    async def _watch(self) -> None:
+        if self._origin and self._origin.file:
+            await self._origin.file.watch(lambda: self.reload("file"))
+
+    async def _reload_when_told(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            by = ", ".join(self._reload_by)
+            self._reload_by.clear()
+            if self._origin:
+                await self._load_again(self._origin, by)
+
+    async def _load_again(self, origin: Origin, by: str) -> None:
+        log.debug("reloading", by=by)
+        notify_reloading()
+        try:
+            await self._apply(origin, by)
+        except OutlineLBError as error:
+            for problem in error.problems if isinstance(error, ConfigError) else (error,):
+                log.error("reload refused", by=by, problem=str(problem))
+            notify("READY=1", f"{STATUS}reload refused: {str(error).splitlines()[0]}")
+        except Exception as error:  # a defect of a plugin: what runs goes on
+            log.exception("reload refused", by=by, problem=describe(error))
+            notify("READY=1", f"{STATUS}reload refused: {type(error).__name__}")
+
+    async def _apply(self, origin: Origin, by: str) -> None:
+        if origin.file:
+            await anyio.to_thread.run_sync(origin.file.look)  # this content is not news any more
+        settings, notifier = await anyio.to_thread.run_sync(origin.load, abandon_on_cancel=True)
+        assert self._system is not None
+        await self._system.apply(settings)
+        changes = compare(self._settings, settings)
+        self._settings, self._notifier = settings, notifier
+        origin.applied(settings)
+        log.info("reloaded", by=by, added=changes.added, removed=changes.removed, changed=changes.changed)
+        if changes.all:
+            notifier.config_reloaded(changes.all)
+        notify("READY=1", self._status())
+
+    def _status(self) -> str:
+        return f"{STATUS}serving {len(self._settings.frontends)} frontends over {len(self._settings.upstreams)} upstreams"
+
+    # -- events go to the plugins that are active when they happen
+
+    def _flow_opened(self, flow: Flow, upstream: str) -> None:
+        self._notifier.flow_opened(flow, upstream)
+
+    def _flow_closed(self, flow: Flow, upstream: str, sent: int, received: int, error: Exception | None) -> None:
+        self._notifier.flow_closed(flow, upstream, sent, received, error)
+
+    def _health_changed(self, upstream: str, network: Network, up: bool, reason: str) -> None:
+        self._notifier.health_changed(upstream, network, up, reason)
 
     @staticmethod
     def _freeze() -> None:
         """Take what start-up made out of the collector's sight: it stays, and each full collection would look at it."""
         gc.collect()
         gc.freeze()
-
-    def _build(self, carrier: Carrier) -> list[Monitor]:
-        settings = self._settings
-        judged = {member.name: pool.health for pool in settings.pools.values() for member in pool.members}
-        upstreams = {name: self._upstream(upstream, judged.get(name, HealthOptions())) for name, upstream in settings.upstreams.items()}
-        dialers: dict[str, StreamDialer] = {name: self._pool_of_one(upstream) for name, upstream in upstreams.items()}
-        monitors = []
-        for pool in settings.pools.values():
-            probes = [probe.build(None) for probe in pool.probes]
-            dialers[pool.name] = self._balancer(pool, upstreams)
-            if probes:
-                monitors.append(Monitor([upstreams[member.name] for member in pool.members], probes, pool.health))
-        for name, frontend in settings.frontends.items():
-            deps = FrontendDeps(name=name, dialer=dialers[frontend.to], carrier=carrier, bind=SocketListener)
-            self.frontends[name] = frontend.component.build(deps)
-        return monitors
-
-    def _upstream(self, settings: UpstreamSettings, judged: HealthOptions) -> Upstream:
-        connector = Connector(settings.via)
-        transport = settings.transport.build(TransportDeps(connector))
-        self._transports.append(transport)
-        endpoint: StreamEndpoint | None = None
-        if settings.cipher is None:
-            if not isinstance(transport, StreamDialer):
-                raise _wrong(settings, f"the transport {settings.transport.type} needs a secret that it shares with the server")
-            dialer: StreamDialer = transport
-        else:
-            if not isinstance(transport, StreamTransport) or settings.tcp is None or settings.secret is None:
-                raise _wrong(settings, f"the transport {settings.transport.type} cannot carry a cipher")
-            endpoint = transport.stream_endpoint(settings.tcp)
-            dialer = Tunnel(endpoint, settings.cipher.build(None).client(settings.secret, settings.prefix))
-        return Upstream(settings.name, dialer, endpoint, {Network.TCP: Health(judged)}, self._notifier.health_changed)
-
-    def _pool_of_one(self, upstream: Upstream) -> Balancer:
-        """Return the dialer of a frontend whose flows all go to one upstream."""
-        return Balancer(upstream.name, [Member(upstream)], OnlyPolicy(), CONNECT_TIMEOUT, self._listeners)
-
-    def _balancer(self, pool: PoolSettings, upstreams: dict[str, Upstream]) -> Balancer:
-        interval = longest_interval(pool.health.interval) if pool.probes else None
-        members = [Member(upstreams[member.name], member.weight, member.tier, interval) for member in pool.members]
-        return Balancer(pool.name, members, pool.policy.build(None), pool.connect_timeout, self._listeners)
-
-
-def _wrong(upstream: UpstreamSettings, message: str) -> ConfigError:
-    return ConfigError(Problem(message, f"/upstreams/{upstream.name}"))
-
-
-@contextlib.asynccontextmanager
-async def _stop_on_signal(tasks: TaskGroup) -> AsyncIterator[None]:
-    """End the task group on SIGINT and SIGTERM."""
-    loop = asyncio.get_running_loop()
-
-    def stop(name: str) -> None:
-        log.info("stopping", signal=name)
-        tasks.cancel_scope.cancel()
-
-    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop, number.name)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)

@@ -13,11 +13,11 @@ from typing import Final
 
 from . import __version__
 from .base.errors import ConfigError, OutlineLBError, PluginError
-from .commands import demo, run
+from .commands import check, demo, plugins, run, schema
 
 FAILED: Final = 1
 WRONG: Final = 2
-COMMANDS: Final = (run, demo)
+COMMANDS: Final = (run, check, plugins, schema, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

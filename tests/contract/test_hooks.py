@@ -31,6 +31,10 @@ def outline_lb_flow_closed(flow, upstream, sent, received, error):
 @hookimpl
 def outline_lb_health_changed(upstream, network, up, reason):
     HEARD.append(("health", upstream, network, up, reason))
+
+@hookimpl
+def outline_lb_config_reloaded(changes):
+    HEARD.append(("reloaded", changes))
 """
 
 
@@ -97,3 +101,9 @@ def test_outline_lb_health_changed(observed: tuple[Notifier, list[Any]]) -> None
     notifier, heard = observed
     notifier.health_changed("server", Network.UDP, False, "no answer")
     assert heard == [("health", "server", Network.UDP, False, "no answer")]
+
+
+def test_outline_lb_config_reloaded(observed: tuple[Notifier, list[Any]]) -> None:
+    notifier, heard = observed
+    notifier.config_reloaded(["/pools/main", "/upstreams/server"])
+    assert heard == [("reloaded", ["/pools/main", "/upstreams/server"])]

@@ -451,6 +451,23 @@ async def test_all_silent_get_company_one_after_the_other() -> None:
     pool.finish()
 
 
+async def test_a_failure_gives_the_next_one_its_whole_time() -> None:
+    pool = Pool(0, 0, 0, 0)
+    flow = pool.dial()
+    await pool.asked("a")
+    await advance(MAX_PATIENCE + 0.5)
+    await pool.fails("a")
+    assert pool.dials() == "a b c"
+    await advance(MAX_PATIENCE - 0.1)
+    assert pool.dials() == "a b c"
+    await advance(0.1)
+    assert pool.dials() == "a b c d"
+    await pool.answers("c")
+    await over(await flow)
+    assert [pool.health(name).failures for name in "abcd"] == [1, 1, 0, 0]
+    pool.finish()
+
+
 async def test_flows_that_wait_together_say_it_once() -> None:
     pool = Pool(0, 0)
     flows = [pool.dial() for _ in range(10)]
@@ -682,6 +699,16 @@ async def test_a_flow_that_we_end_does_not(end: str) -> None:
     await settle()
     assert pool.health("a").failures == 0
     assert len(pool.closed) == 1
+    pool.finish()
+
+
+async def test_what_the_upstream_does_after_its_clean_end_does_not() -> None:
+    pool = Pool(0)
+    _, lower, sink = await carried(pool)
+    lower.feed_eof()
+    lower.lose(ConnectionResetError(104, "reset"))
+    assert sink.events == ["eof", "lost: ConnectionResetError"]
+    assert pool.health("a").failures == 0
     pool.finish()
 
 

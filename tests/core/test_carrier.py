@@ -222,6 +222,32 @@ async def test_abort_all_knows_only_the_flows_that_are_not_over(carrier: Carrier
 
 
 @pytest.mark.parametrize("how", ["carried", "failed", "given up"])
+async def test_it_is_drained_when_the_last_flow_is_over(carrier: Carrier, how: str) -> None:
+    await carrier.drained()  # at once
+    first, far = Carried(carrier), FakeStream()
+    await first.answer(far)
+    last = Carried(carrier)
+    assert carrier.active == 2
+    drained = asyncio.create_task(carrier.drained())
+    far.lose(ConnectionResetError())
+    await settle()
+    assert carrier.active == 1
+    assert not drained.done()
+    if how == "carried":
+        await last.answer(far := FakeStream())
+        assert not drained.done()
+        last.client.feed_eof()
+        far.feed_eof()
+    elif how == "failed":
+        (await last.dialled()).answer.set_exception(UpstreamError("connect", "no"))
+    else:
+        last.client.lose(ConnectionResetError())
+    await settle()
+    assert carrier.active == 0
+    assert drained.done()
+
+
+@pytest.mark.parametrize("how", ["carried", "failed", "given up"])
 @pytest.mark.usefixtures("without_gc")
 async def test_nothing_is_left_for_the_collector(carrier: Carrier, how: str) -> None:
     flow, far = Carried(carrier), FakeStream()

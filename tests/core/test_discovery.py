@@ -47,6 +47,12 @@ def test_of_two_versions_on_the_path_the_one_that_would_be_imported_counts(new_s
         find("policy", "dodo")
 
 
+def test_broken_metadata_of_one_distribution_harm_no_other(site: Site) -> None:
+    site.install("zoo", {"policies": "zebra = zebra_plugin"}, {"zebra_plugin": MARKER})
+    site.install("swamp", {"policies": "a line without an equals sign"}, {})
+    assert [found.type for found in from_site(site)] == ["zebra"]
+
+
 def test_groups_of_others_are_not_ours(site: Site) -> None:
     site.install("zoo", {"strangers": "zebra = zebra_plugin"}, {"zebra_plugin": ""})
     assert not from_site(site)
@@ -124,6 +130,8 @@ def test_a_missing_name_says_what_to_install(name: str, remedy: str) -> None:
 def test_a_missing_name_says_what_is_similar() -> None:
     with pytest.raises(PluginError, match=r"similar, and installed: ws-h2, ws-h1\)$"):
         resolve("ws-h22", [entry("transport-ws-h1"), entry("transport-ws-h2"), entry("policy-fastest")])
+    with pytest.raises(PluginError, match=r"similar, and installed: fastest\)$"):
+        resolve("policy-fasted", [entry("policy-fastest"), entry("policy-zebra"), entry("probe-fasted")])
 
 
 def test_load_imports_what_it_is_told_and_nothing_else(site: Site) -> None:
@@ -158,7 +166,7 @@ def test_an_import_that_fails_is_one_line_with_plugin_distribution_and_cause(sit
     site.install("zoo", {"policies": "zebra = zebra_plugin"}, {"zebra_plugin": source}, version="2.3")
     with pytest.raises(PluginError) as raised:
         load([find("policy", "zebra")])
-    assert str(raised.value) == f"policy-zebra (zoo 2.3) cannot be imported: {cause}"
+    assert str(raised.value) == f"policy-zebra (zoo 2.3) cannot be imported: {cause}; reinstall zoo, or install another version of it"
 
 
 def test_ctrl_c_during_an_import_is_not_the_plugins_fault(site: Site) -> None:

@@ -77,6 +77,7 @@ def explained(schema: Mapping[str, Any], node: object) -> list[str]:
         (MARKED, 5, f"/k: expected {TITLES['x-secret']}, found a number (put it in quotes)"),
         (MARKED, "", "/k: must not be empty"),
         (MARKED, {"fil": SECRET}, "/k/fil: unknown key fil; did you mean file?"),
+        (MARKED, {SECRET: None}, f"/k: expected {TITLES['x-secret']}"),
         (MARKED, {"env": f"{SECRET} {SECRET}"}, "/k/env: expected the name of an environment variable"),
         ({"x-kind": "cipher"}, [SECRET], f"/k: expected {TITLES['x-kind']}, found a list"),
         ({"x-kind": "cipher", "type": "string"}, f"no {SECRET}", f"/k: expected {TITLES['x-kind']}"),

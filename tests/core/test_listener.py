@@ -123,6 +123,50 @@ async def test_stop_and_start_again(clients: Clients) -> None:
     assert len(clients.streams) == 1
 
 
+async def test_a_shared_socket_listens_until_both_are_closed(clients: Clients) -> None:
+    clients.connect()  # nobody accepts yet
+    other = clients.listener.share()
+    assert other.address == clients.listener.address
+    clients.listener.close()
+    clients.connect()
+    other.start(clients.streams.append)
+    await clients.accepted(2)
+    other.close()
+    with pytest.raises(ConnectionRefusedError):
+        clients.connect()
+
+
+async def test_two_accept_from_a_shared_socket(clients: Clients) -> None:
+    other, others = clients.listener.share(), list[SocketStream]()
+    clients.listener.start(clients.streams.append)
+    other.start(others.append)
+    clients.connect(5)
+    while len(clients.streams) + len(others) < 5:
+        await asyncio.sleep(0.001)
+    clients.listener.stop()  # and its registration with the loop leaves the other's alone
+    clients.connect()
+    while len(clients.streams) + len(others) < 6:
+        await asyncio.sleep(0.001)
+    other.close()
+    for stream in others:
+        stream.abort()
+    clients.listener.start(clients.streams.append)
+    clients.connect()
+    await clients.accepted(len(clients.streams) + 1)
+
+
+async def test_sharing_without_descriptors(clients: Clients, descriptors: Descriptors) -> None:
+    descriptors.take_all()
+    with pytest.raises(StartError, match=f"cannot listen on {clients.listener.address}: "):
+        clients.listener.share()
+
+
+async def test_starting_after_the_end_does_nothing(clients: Clients) -> None:
+    clients.listener.close()
+    clients.listener.start(clients.streams.append)
+    await settle()
+
+
 @pytest.mark.parametrize("end", ["stop", "close"])
 async def test_ending_inside_accepted(clients: Clients, end: str) -> None:
     def accepted(stream: SocketStream) -> None:

@@ -15,6 +15,7 @@ from outline_lb.plugin.discovery import GROUPS, find, resolve
 from outline_lb.plugin.manager import assemble
 
 ZEBRA = {"policies": ["zebra = zebra_plugin"]}
+MEND = "; mend it, or install another version of zoo"
 
 
 def install(site: Site, source: str, entry_points: Mapping[str, Sequence[str]] = ZEBRA, version: str = "2.3") -> None:
@@ -74,8 +75,10 @@ def test_nothing_is_selected_by_being_installed(site: Site) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "zebra_plugin does not say which plugin API it is made for: OUTLINE_LB_API = 1"),
-        ("OUTLINE_LB_API = 2", "it is made for plugin API 2, this core has 1: install versions that fit together"),
+        ("", f"zebra_plugin does not say which plugin API it is made for, as in OUTLINE_LB_API = 1{MEND}"),
+        ("OUTLINE_LB_API = '1'", f"zebra_plugin does not say which plugin API it is made for, as in OUTLINE_LB_API = 1{MEND}"),
+        ("OUTLINE_LB_API = 2", "it is made for plugin API 2, this core has 1; upgrade outline-lb"),
+        ("OUTLINE_LB_API = 0", "it is made for plugin API 0, this core has 1; upgrade zoo"),
     ],
 )
 def test_a_plugin_for_another_core_is_refused_before_its_hooks_are_looked_at(site: Site, line: str, message: str) -> None:
@@ -87,9 +90,14 @@ def test_a_plugin_for_another_core_is_refused_before_its_hooks_are_looked_at(sit
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("def outline_lb_policy(): return []", "unknown hook 'outline_lb_policy'"),
-        ("def outline_lb_policies(core): return []", r"Argument\(s\) {'core'} are declared in the hookimpl but can not be found"),
-        ("def outline_lb_policies(): raise OSError(2, 'No such file')", "outline_lb_policies failed: FileNotFoundError: No such file"),
+        ("def outline_lb_policy(): return []", r"outline_lb_policy is no hook: did you mean outline_lb_policies\?"),
+        ("def outline_lb_polices(): return []", r"outline_lb_polices is no hook: did you mean outline_lb_policies\?"),
+        ("def start(): return []", "start is no hook"),
+        ("def outline_lb_policies(core): return []", r"outline_lb_policies has no argument core \(it has: none\)"),
+        ("def outline_lb_flow_opened(flow, target): ...", r"outline_lb_flow_opened has no argument target \(it has: flow, upstream\)"),
+        ("async def outline_lb_flow_opened(flow): ...", "outline_lb_flow_opened is async: hooks are plain functions that return at once"),
+        ("def outline_lb_policies(): raise OSError(2, 'No such file')", "outline_lb_policies failed: FileNotFoundError: No such file or directory"),
+        ("def outline_lb_policies(): raise SystemExit('two\\nlines')", "outline_lb_policies failed: SystemExit: two lines"),
         ("def outline_lb_policies(): return ['zebra']", "outline_lb_policies returned something that is no Registration"),
         ("def outline_lb_policies(): return None", "outline_lb_policies failed: TypeError: 'NoneType' object is not iterable"),
         ("def outline_lb_policies(): return register('zebra', 'zebra')", "it registers the policy zebra twice"),
@@ -100,17 +108,22 @@ def test_a_plugin_for_another_core_is_refused_before_its_hooks_are_looked_at(sit
 )
 def test_a_broken_plugin_is_refused_and_named(site: Site, source: str, message: str) -> None:
     install(site, plugin() + f"\n@hookimpl\n{source}\n")
-    assert re.match(rf"policy-zebra \(zoo 2\.3\): .*{message}", refusal())
+    assert re.fullmatch(rf"policy-zebra \(zoo 2\.3\): {message}{MEND}", refusal())
 
 
 def test_a_forgotten_marker_is_noticed(site: Site) -> None:
     install(site, plugin() + "\ndef outline_lb_policies(): return register('zebra')\n")
-    assert refusal() == "policy-zebra (zoo 2.3): zebra_plugin implements no hook: is @hookimpl missing?"
+    assert refusal() == "policy-zebra (zoo 2.3): zebra_plugin implements no hook: is @hookimpl missing?" + MEND
 
 
-def test_a_hook_that_is_async_is_refused(site: Site) -> None:
-    install(site, plugin(policies="zebra") + "\n@hookimpl\nasync def outline_lb_flow_opened(flow): ...\n")
-    assert refusal().startswith("policy-zebra (zoo 2.3): outline_lb_flow_opened is async")
+def test_a_hook_is_implemented_and_not_wrapped(site: Site) -> None:
+    install(site, plugin(policies="zebra") + "\n@hookimpl(wrapper=True)\ndef outline_lb_flow_opened():\n    yield\n")
+    assert refusal() == "policy-zebra (zoo 2.3): it wraps outline_lb_flow_opened: hooks are implemented, not wrapped" + MEND
+
+
+def test_a_hook_of_a_later_core_may_be_marked_as_optional(site: Site) -> None:
+    install(site, plugin(policies="zebra") + "\n@hookimpl(optionalhook=True)\ndef outline_lb_of_tomorrow(what): ...\n")
+    assert list(assemble(resolve("zebra"))[0].policies) == ["zebra"]
 
 
 def test_two_plugins_that_register_the_same_are_both_named(site: Site) -> None:
@@ -128,6 +141,8 @@ def test_the_notifier_tells_all_that_listen_what_they_want_to_know(site: Site) -
     def outline_lb_flow_closed(error, flow, sent): HEARD.append(("closed", flow, sent, error))
     @hookimpl
     def outline_lb_health_changed(): HEARD.append("health")
+    @hookimpl
+    def outline_lb_config_reloaded(changes): HEARD.append(changes)
     """
     owl = "\n".join(line.strip() if line.strip().startswith("@") else line[4:] for line in hooks.splitlines())
     site.install("zoo", ZEBRA, {"zebra_plugin": plugin(policies="zebra")})
@@ -137,6 +152,7 @@ def test_the_notifier_tells_all_that_listen_what_they_want_to_know(site: Site) -
     notifier.flow_opened(flow, "server")
     notifier.flow_closed(flow, "server", 1, 2, None)
     notifier.health_changed("server", Network.TCP, True, "why")
+    notifier.config_reloaded(["/upstreams/server"])
     heard = sys.modules["owl_plugin"].HEARD
-    assert heard == [("opened", "server"), ("closed", flow, 1, None), "health"]
+    assert heard == [("opened", "server"), ("closed", flow, 1, None), "health", ["/upstreams/server"]]
     assert [plugin.name for plugin in catalog.entries] == ["policy-zebra", "observer-owl"]

@@ -401,6 +401,22 @@ async def test_a_reset_by_the_peer(setting: Setting) -> None:
     assert sink.events == ["lost: ConnectionResetError"]
 
 
+@pytest.mark.parametrize("state", ["reading", "ended", "closed", "resumed"])
+async def test_a_reset_right_behind_data(setting: Setting, state: str) -> None:
+    stream, sink, peer = setting.connected(paused=state == "resumed")
+    await settle()
+    if state == "ended":
+        stream.write_eof()
+    elif state == "closed":
+        stream.close()
+    peer.sock.send(b"last words")
+    peer.reset()
+    if state == "resumed":
+        stream.resume_reading()
+    assert isinstance(await wait_lost(sink, 1), ConnectionResetError)
+    assert bytes(sink.data) == (b"" if state == "closed" else b"last words")
+
+
 async def test_a_reset_by_the_peer_found_by_writing(setting: Setting) -> None:
     stream, sink, peer = setting.connected(paused=True)
     peer.reset()

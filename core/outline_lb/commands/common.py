@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import anyio
+import structlog
 
 from ..base.errors import ConfigError, OutlineLBError, Problem
 
 if TYPE_CHECKING:
+    from ..config.overrides import Override
+    from ..config.settings import Settings
+
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - typeshed gives it no other name
 
 FILE_NAME: Final = "outline-lb.yaml"
@@ -25,6 +29,37 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the option that names the configuration."""
     places = ", ".join(map(str, config_places()))
     parser.add_argument("-c", "--config", metavar="FILE", type=Path, help=f"configuration; default: the first of {places}")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add what goes over the configuration: names of plugins, and single values."""
+    parser.add_argument("--plugins", metavar="NAMES", type=names, default=[], help="plugins to use besides those that the configuration selects")
+    parser.add_argument(
+        "--set",
+        metavar="PATH=VALUE",
+        dest="values",
+        action="append",
+        default=[],
+        help="a value that goes over that of the file, such as pools.main.health.interval=2s; "
+        "OUTLINE_LB__POOLS__MAIN__HEALTH__INTERVAL=2s in the environment does the same, and is the place for secrets: others can read command lines",
+    )
+
+
+def overrides(options: argparse.Namespace) -> list[Override]:
+    """Return the values that go over the configuration: those of the environment, then those of the command line.
+
+    :param options: what `add_settings` described
+    :raises ConfigError: if one is no PATH=VALUE
+    """
+    from ..config.overrides import from_environment, parse_option
+
+    return [*from_environment(os.environ), *map(parse_option, options.values)]
+
+
+def tell_warnings(settings: Settings) -> None:
+    """Log what is not wrong with a configuration, but should be known."""
+    for warning in settings.warnings:
+        structlog.get_logger("config").warning("configuration warning", problem=str(warning))
 
 
 def names(text: str) -> list[str]:

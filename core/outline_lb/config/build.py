@@ -85,6 +85,7 @@ class _Builder:
             upstreams=_named(self._upstream(name, node) for name, node in data.get("upstreams", {}).items()),
             log=LogSettings(**data["log"]),
             plugins=tuple(data["plugins"]),
+            drain_timeout=self._duration(data, "drain_timeout", "", zero=True),
         )
 
     def _frontend(self, name: str, node: Mapping[str, Any]) -> FrontendSettings | None:

@@ -131,7 +131,7 @@ class Components:
 def _from_environment(name: str) -> str:
     if text := os.environ.get(name):
         return text
-    raise ValueError(f"the environment variable {name} is not set, or empty")
+    raise ValueError("the environment variable of this name is not set, or empty")  # perhaps the secret itself stands there: no name
 
 
 def _from_file(name: str) -> tuple[str, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -42,6 +43,8 @@ def explain(error: Error, lookup: Lookup) -> Iterator[tuple[Path, str]]:
     elif error.validator == "required":
         for key in (key for key in error.validator_value if key not in error.instance):
             yield path, f"{key} is missing{_hint(error.schema, key, lookup)}"
+    elif error.validator == "additionalProperties" and _may_be_secret(error):
+        yield path, f"expected {expected(error.schema)}"
     elif error.validator == "additionalProperties" and error.validator_value is False:
         yield from (((*path, key), _unknown(key, error)) for key in _extra(error))
     elif "propertyNames" in error.relative_schema_path:
@@ -91,6 +94,11 @@ def _extra(error: Error) -> list[str]:
     return [key for key in error.instance if key not in error.schema.get("properties", {}) and not any(pattern.search(key) for pattern in patterns)]
 
 
+def _may_be_secret(error: Error) -> bool:
+    """Return whether a key may be the secret itself, as in ``{hunter2}``."""
+    return error.schema.get("title") == TITLES["x-secret"] and not all(did_you_mean(key, error.schema["properties"]) for key in _extra(error))
+
+
 def _unknown(key: str, error: Error) -> str:
     known = sorted(error.schema.get("properties", {}))
     if close := did_you_mean(key, known):
@@ -100,7 +108,12 @@ def _unknown(key: str, error: Error) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a remark about a known name that is similar, or ""."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    return _closest(name, tuple(known))
+
+
+@functools.lru_cache(1000)
+def _closest(name: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 

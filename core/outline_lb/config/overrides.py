@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..base.errors import ConfigError, Problem
 from .reader import MAX_DEPTH, MAX_KEY
@@ -15,7 +15,7 @@ from .source import Document, join, parse_value
 PREFIX: Final = "OUTLINE_LB__"
 OPTION: Final = "--set"
 
-_PART = r'(?:"[^"]*"|[^."=\s]+)'
+_PART = r'(?:"[^"]*"|[\w-]+)'
 _DOTTED = re.compile(rf"({_PART}(?:\.{_PART})*)=(.*)", re.DOTALL)
 _POINTER = re.compile(r"(/[^=]+)=(.*)", re.DOTALL)
 _INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
@@ -44,13 +44,15 @@ def parse_option(text: str) -> Override:
 
     :raises ConfigError: if it is something else; the message holds nothing of it
     """
-    if found := _POINTER.fullmatch(text):
-        keys = [part.replace("~1", "/").replace("~0", "~") for part in found[1][1:].split("/")]
-    elif found := _DOTTED.fullmatch(text):
-        keys = [part.strip('"') for part in re.findall(_PART, found[1])]
-    else:
+    found = (_POINTER if text.startswith("/") else _DOTTED).fullmatch(text)
+    if found is None:
         raise ConfigError(Problem("expected PATH=VALUE, with a path such as pools.main.health.interval or /pools/main/health/interval", file=OPTION))
-    return Override(f"{OPTION} {found[1]}", tuple(keys), found[2])
+    path, value = found.groups()
+    if path.startswith("/"):
+        keys = [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
+    else:
+        keys = [part.strip('"') for part in re.findall(_PART, path)]
+    return Override(f"{OPTION} {path}", tuple(keys), value)
 
 
 def from_environment(environment: Mapping[str, str]) -> list[Override]:
@@ -102,7 +104,8 @@ class _Overlay:
             if isinstance(container, dict) and key not in container:
                 container[key] = {}
                 self._claim(pointer, override.origin)
-            container[key] = container = _opened(container[key], following, pointer)
+            container[key] = _opened(container[key], following, pointer)
+            container = container[key]
         key = _key(container, override.path[-1], override.loose, pointer)
         if key in _SECRET_SOURCES and isinstance(container, dict) and container.keys() <= _SECRET_SOURCES:
             container.clear()  # a secret has one source
@@ -111,10 +114,15 @@ class _Overlay:
 
     def _claim(self, pointer: str, origin: str) -> None:
         """Forget where a node and all inside it came from before."""
-        for known in (self.places, self.origins):
-            for inner in [inner for inner in known if inner == pointer or inner.startswith(pointer + "/")]:
-                del known[inner]  # type: ignore[attr-defined]
-        self.origins[pointer] = origin
+        self.places = _outside(self.places, pointer)
+        self.origins = {**_outside(self.origins, pointer), pointer: origin}
+
+
+_T = TypeVar("_T")
+
+
+def _outside(known: Mapping[str, _T], pointer: str) -> dict[str, _T]:
+    return {inner: place for inner, place in known.items() if inner != pointer and not inner.startswith(pointer + "/")}
 
 
 def _key(container: Any, part: str, loose: bool, pointer: str) -> str | int:
@@ -126,7 +134,7 @@ def _key(container: Any, part: str, loose: bool, pointer: str) -> str | int:
         return part
     alike = [key for key in container if _folded(key) == _folded(part)]
     if len(alike) > 1:
-        raise ValueError(f"{pointer} has {' and '.join(alike)}: say which with {OPTION}")
+        raise ValueError(f"{pointer or 'the configuration'} has {' and '.join(alike)}: say which with {OPTION}")
     return alike[0] if alike else part.lower()
 
 

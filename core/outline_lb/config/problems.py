@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..base.errors import ConfigError, Problem
 from .source import Document
+
+MAX_TOLD: Final = 100
 
 
 class Problems:
@@ -46,7 +50,11 @@ class Problems:
     def raise_if_any(self) -> None:
         """End the reading if anything was found.
 
-        :raises ConfigError: with everything, in document order
+        :raises ConfigError: with everything, or the first `MAX_TOLD`, in document order
         """
-        if self._found:
-            raise ConfigError(*sorted(self._found.values(), key=lambda problem: (problem.line, problem.column)))
+        if not self._found:
+            return
+        problems = sorted(self._found.values(), key=lambda problem: (problem.line, problem.column))
+        if len(problems) > MAX_TOLD:
+            problems[MAX_TOLD:] = [Problem(f"and {len(problems) - MAX_TOLD} more", file=problems[0].file)]
+        raise ConfigError(*problems)

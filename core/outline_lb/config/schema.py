@@ -66,7 +66,7 @@ class Schema:
         """
         node = copy.deepcopy(node)
         first = True
-        while found := [finding for error in self._errors(node) for finding in explain(error, self._lookup)]:
+        while found := [finding for error in self._errors(node) for finding in explain(error, self.lookup)]:
             for path, message in found if first else ():
                 problems.add(join(pointer, *path), message)
             if not _remove(node, {_removable(path) for path, _ in found} - {()}):
@@ -96,7 +96,8 @@ class Schema:
     def _dangling(self, error: Unresolvable) -> PluginError:
         return PluginError(f"{self._owner}: its schema refers to {error.ref}, which does not exist")
 
-    def _lookup(self, schema: Any) -> Mapping[str, Any]:
+    def lookup(self, schema: Any) -> Mapping[str, Any]:
+        """Return the schema that a schema refers to, or itself if it says itself what it wants."""
         if not isinstance(schema, Mapping):
             return {}
         if "title" in schema or "$ref" not in schema:
@@ -173,14 +174,15 @@ _Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
 @functools.cache
 def envelope() -> Schema:
     """Return the schema of what belongs to the core."""
-    return Schema(_read("config"), "outline-lb")
+    return Schema(read_schema("config"), "outline-lb")
 
 
 @functools.cache
 def _registry() -> Registry[Any]:
-    return Registry().with_resources((f"outline-lb:{name}", DRAFT202012.create_resource(_read(name))) for name in ("defs", "config"))
+    return Registry().with_resources((f"outline-lb:{name}", DRAFT202012.create_resource(read_schema(name))) for name in ("defs", "config"))
 
 
-def _read(name: str) -> Mapping[str, Any]:
+def read_schema(name: str) -> Mapping[str, Any]:
+    """Return a schema of the core: ``config`` or ``defs``."""
     contents: Mapping[str, Any] = json.loads((resources.files("outline_lb_schemas") / f"{name}.schema.json").read_text("utf-8"))
     return contents

@@ -95,10 +95,12 @@ class LogSettings:
 
     :param level: the least important lines that are shown: debug, info, warning, error
     :param format: auto, console, json
+    :param rooms: other levels for single rooms (the names of loggers), such as net
     """
 
     level: str = "info"
     format: str = "auto"
+    rooms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Settings:
     :param upstreams: by name
     :param log: what is logged
     :param plugins: names of plugins that the document wants besides those that its types need
+    :param drain_timeout: seconds that flows have to end when the program is told to
     :param warnings: what is not wrong, but should be known; two configurations that differ in nothing else are equal
     """
 
@@ -118,4 +121,5 @@ class Settings:
     upstreams: Mapping[str, UpstreamSettings]
     log: LogSettings
     plugins: tuple[str, ...] = ()
+    drain_timeout: float = 30.0
     warnings: tuple[Problem, ...] = field(default=(), compare=False)

@@ -94,15 +94,21 @@ class Balancer(StreamDialer):
     def __init__(self, name: str, members: Sequence[Member], policy: Policy, connect_timeout: float, listeners: FlowListeners | None = None) -> None:
         self.name = name
         self.members = members
+        self.dialling = 0  # flows that have no stream yet
         self._policy = policy
         self._connect_timeout = connect_timeout
         self._listeners = listeners or FlowListeners()
 
     async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
-        stream, member = await _Dial(self, flow).run(self._connect_timeout)
-        carried = _CarriedStream(stream, self, member, flow)
+        self.dialling += 1
+        try:
+            stream, member = await _Dial(self, flow).run(self._connect_timeout)
+            carried = _CarriedStream(stream, self, member, flow)
+        finally:
+            self.dialling -= 1
         carried.write(first)
-        log.debug("flow opened", flow=flow.id, frontend=flow.frontend, target=str(flow.target), upstream=member.name)
+        seconds = round(asyncio.get_running_loop().time() - flow.started, 4)
+        log.debug("flow opened", flow=flow.id, frontend=flow.frontend, target=flow.target, upstream=member.name, seconds=seconds)
         self._listeners.opened(flow, member.name)
         return carried
 
@@ -129,6 +135,8 @@ class Balancer(StreamDialer):
         member, flow = stream.member, stream.flow
         member.upstream.active -= 1
         self.done(member, flow, Outcome.CLOSED)
+        seconds = round(asyncio.get_running_loop().time() - flow.started, 4)
+        log.debug("flow closed", flow=flow.id, upstream=member.name, sent=stream.sent, received=stream.received, seconds=seconds, error=exc)
         self._listeners.closed(flow, member.name, stream.sent, stream.received, exc)
 
 
@@ -189,6 +197,7 @@ class _Dial:
                 self._fail(self._failure("no upstream could be reached"))
             return
         self._tried.append(member)
+        log.debug("dialling", flow=flow.id, upstream=member.name)
         member.upstream.health[flow.network].dialling()
         task = self._loop.create_task(member.upstream.dialer.dial_stream(flow))
         self._attempts[task] = _Attempt(member, self._loop.time())
@@ -260,6 +269,7 @@ class _Dial:
                 attempt.stream.close()
             else:
                 task.cancel()
+                log.debug("dial given up", flow=flow.id, upstream=member.name)
                 if self._loop.time() >= attempt.started + _patience(member, flow.network):
                     member.upstream.silent(flow.network, attempt.started)
             self._balancer.done(member, flow, Outcome.UNUSED)

@@ -31,6 +31,19 @@ class Carrier:
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
         self._flows: dict[Stream, Stream] = {}
+        self._dialling = 0
+        self._idle = anyio.Event()
+
+    @property
+    def active(self) -> int:
+        """Flows that are not over, those without a stream yet among them."""
+        return self._dialling + len(self._flows)
+
+    async def drained(self) -> None:
+        """Wait until no flow is left."""
+        while self.active:
+            self._idle = anyio.Event()
+            await self._idle.wait()
 
     def carry(
         self,
@@ -56,6 +69,7 @@ class Carrier:
         waiting = _Waiting(client)
         client.set_sink(waiting)
         client.resume_reading()
+        self._dialling += 1
         self._tasks.start_soon(self._carry, flow, waiting, dialer, opened, failed, first)
 
     def abort_all(self) -> None:
@@ -96,7 +110,18 @@ class Carrier:
                 return
             opened(stream)
             self._flows[client] = stream
-            relay(client, stream, waiting.early, waiting.ended, partial(self._flows.pop, client))
+            relay(client, stream, waiting.early, waiting.ended, partial(self._over, client))
+        finally:
+            self._dialling -= 1
+            self._look_idle()
+
+    def _over(self, client: Stream) -> None:
+        del self._flows[client]
+        self._look_idle()
+
+    def _look_idle(self) -> None:
+        if not self.active:
+            self._idle.set()
 
 
 class _Waiting(StreamSink):

@@ -11,7 +11,7 @@ from ..base.dialer import StreamDialer
 from ..base.duration import format_duration
 from ..base.errors import UpstreamError, describe
 from ..base.flow import Network
-from ..selection.health import Health
+from ..selection.health import Health, HealthOptions
 from .transport import StreamEndpoint
 
 log = structlog.get_logger("health")
@@ -45,6 +45,11 @@ class Upstream:
         self.active = 0
         self._on_change = on_change
 
+    def judge_by(self, options: HealthOptions) -> None:
+        """Judge what is known, and what comes, by other options."""
+        for health in self.health.values():
+            health.options = options
+
     async def handshake(self) -> float | None:
         """Open a stream to the server, close it politely, and measure.
 
@@ -62,6 +67,7 @@ class Upstream:
 
     def probed(self, network: Network, seconds: float | None, error: Exception | None) -> None:
         """Take the result of a probe: the seconds that it took, or why it failed."""
+        log.debug("upstream probed", upstream=self.name, network=network.value, rtt=seconds and format_duration(seconds), error=error)
         now, health = asyncio.get_running_loop().time(), self.health[network]
         changed = health.failed(now) if error else health.succeeded(now, seconds)
         if changed:

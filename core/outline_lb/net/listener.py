@@ -25,25 +25,34 @@ class SocketListener:
     """A bound socket that waits for connections.
 
     :param address: where to bind; port 0 takes a free one
+    :param sock: a socket that is bound there already; becomes the listener's
     :raises StartError: if it cannot be bound
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, sock: socket.socket | None = None) -> None:
         self._accepted: Callable[[SocketStream], None] | None = None
-        ip = address.ip
-        if ip is None:
-            raise StartError(f"cannot listen on {address}: write an IP address instead of a name")
-        try:
-            self._sock = _bound(ip.version, address)
-        except OSError as exc:
-            raise StartError(f"cannot listen on {address}: {describe(exc)}") from exc
+        self._sock = sock or _bind(address)
         self.address: Final = name_of(self._sock.getsockname())
 
+    def share(self) -> SocketListener:
+        """Return another listener on the same socket, so that it can be handed over without a moment in which nobody listens.
+
+        Connections go to whichever of the two accepts; the port is given back when both are closed.
+
+        :raises StartError: if there are no descriptors
+        """
+        try:
+            return SocketListener(self.address, self._sock.dup())
+        except OSError as exc:
+            raise StartError(f"cannot listen on {self.address}: {describe(exc)}") from exc
+
     def start(self, accepted: Callable[[SocketStream], None]) -> None:
-        """Begin to accept.
+        """Begin to accept. Nothing happens if it is closed.
 
         :param accepted: called from the loop with each new connection, still paused
         """
+        if self._sock.fileno() < 0:
+            return
         self._accepted = accepted
         asyncio.get_running_loop().add_reader(self._sock, self._readable)
 
@@ -78,6 +87,16 @@ class SocketListener:
         """Stop, and give the port back."""
         self.stop()
         self._sock.close()
+
+
+def _bind(address: Address) -> socket.socket:
+    ip = address.ip
+    if ip is None:
+        raise StartError(f"cannot listen on {address}: write an IP address instead of a name")
+    try:
+        return _bound(ip.version, address)
+    except OSError as exc:
+        raise StartError(f"cannot listen on {address}: {describe(exc)}") from exc
 
 
 def _bound(version: int, address: Address) -> socket.socket:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections import deque
@@ -146,6 +147,8 @@ class SocketStream(Stream):
     def _readable(self) -> None:
         try:
             size = self._sock.recv_into(_RECEIVED)
+            # uvloop tells of an error once, with the data before it, and then watches the socket no more
+            error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if size else 0
         except BlockingIOError:
             return
         except OSError as exc:
@@ -162,6 +165,8 @@ class SocketStream(Stream):
             self._sink.eof_received()
             if self._eof_sent and not self._queue:  # only now, for the sink may know that this end came too early
                 self._finish(None)
+        if error:
+            self._finish(OSError(error, os.strerror(error)))
 
     def _stop_reading(self) -> None:
         if self._reading:

@@ -59,6 +59,9 @@ class InstalledPlugin:
         """Where it comes from, for people."""
         return f"{self.distribution} {self.version}"
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.origin})"
+
 
 def installed() -> list[InstalledPlugin]:
     """Return every plugin that is installed, sorted; nothing is imported.
@@ -68,7 +71,7 @@ def installed() -> list[InstalledPlugin]:
     found: list[InstalledPlugin] = []
     seen: set[str] = set()
     for distribution in metadata.distributions():
-        entries = distribution.entry_points
+        entries = _entry_points(distribution)
         ours = [(kind, entry) for kind, group in GROUPS.items() for entry in entries.select(group=group)]
         if not ours:
             continue
@@ -108,9 +111,11 @@ def resolve(name: str, available: Sequence[InstalledPlugin] | None = None) -> li
     offers = [plugin for plugin in available if plugin.name == name] or [plugin for plugin in available if plugin.type == name]
     if not offers:
         kind, _, rest = name.partition("-")
-        home = _home(kind, rest) if kind in GROUPS and rest else f"outline-lb-KIND-{name}"
-        known = [text for plugin in available for text in (plugin.type, plugin.name)]
-        raise _missing(f"plugin {name}", home, available, _similar(name, known))
+        if kind in GROUPS and rest:
+            similar = _similar(rest, [plugin.type for plugin in available if plugin.kind == kind])
+            raise _missing(f"plugin {name}", _home(kind, rest), available, similar)
+        similar = _similar(name, [text for plugin in available for text in (plugin.type, plugin.name)])
+        raise _missing(f"plugin {name}", f"outline-lb-KIND-{name}", available, similar)
     chosen = [_only([plugin for plugin in offers if plugin.kind == kind]) for kind in dict.fromkeys(plugin.kind for plugin in offers)]
     if len({(plugin.distribution, plugin.module) for plugin in chosen}) > 1:
         ways = " or ".join(f"{plugin.name} (of {plugin.distribution})" for plugin in chosen)
@@ -126,6 +131,13 @@ def load(plugins: Iterable[InstalledPlugin]) -> dict[InstalledPlugin, ModuleType
     :raises PluginError: if one cannot be imported, naming it, its distribution and the cause
     """
     return {plugin: _load(plugin) for plugin in plugins}
+
+
+def _entry_points(distribution: metadata.Distribution) -> metadata.EntryPoints:
+    try:
+        return distribution.entry_points
+    except Exception:  # a broken file of a distribution that may be no business of ours
+        return metadata.EntryPoints()
 
 
 def _only(offers: Sequence[InstalledPlugin]) -> InstalledPlugin:
@@ -170,8 +182,10 @@ def _load(plugin: InstalledPlugin) -> ModuleType:
         (extension,) = _Manager(plugin)
     except (Exception, SystemExit) as error:  # a plugin does not decide that the program ends
         cause = f"{type(error).__name__}: {' '.join(describe(error).split())}"
-        raise PluginError(f"{plugin.name} ({plugin.origin}) cannot be imported: {cause}") from error
+        remedy = f"reinstall {plugin.distribution}, or install another version of it"
+        raise PluginError(f"{plugin} cannot be imported: {cause}; {remedy}") from error
     module = cast("object", extension.plugin)
     if not isinstance(module, ModuleType):
-        raise PluginError(f"{plugin.name} ({plugin.origin}): its entry point must name a module, not something in it")
+        what = "its entry point must name a module, not something in it"
+        raise PluginError(f"{plugin}: {what}; mend it, or install another version of {plugin.distribution}")
     return module

@@ -14,7 +14,7 @@ after some failures no longer called. None is called for each read or write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .markers import hookspec
@@ -106,4 +106,12 @@ def outline_lb_health_changed(upstream: str, network: Network, up: bool, reason:
     :param network: for streams or for packets
     :param up: whether it is up now
     :param reason: the evidence, for people
+    """
+
+
+@hookspec
+def outline_lb_config_reloaded(changes: Sequence[str]) -> None:
+    """Another configuration is in force now. A reload that was refused, or that changed nothing, is not told.
+
+    :param changes: what came, went or is different, as JSON pointers into the configuration such as ``/upstreams/server-1``
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
@@ -20,8 +21,12 @@ from .registration import Registration
 API_VERSION: Final = 1
 """What ``OUTLINE_LB_API`` in a plugin's module must say. It grows when a plugin that worked would not work any more."""
 
+HOOKS: Final[Mapping[str, Sequence[str]]] = {
+    name: list(inspect.signature(function).parameters) for name, function in vars(hookspecs).items() if name.startswith(f"{PROJECT}_")
+}
+"""Hook to its arguments."""
 _REGISTRATION_HOOKS: Final = {group.replace(".", "_"): kind for kind, group in GROUPS.items() if kind != "observer"}
-_NOTIFICATION_HOOKS: Final = ("outline_lb_flow_opened", "outline_lb_flow_closed", "outline_lb_health_changed")
+_NOTIFICATION_HOOKS: Final = [name for name in HOOKS if name not in _REGISTRATION_HOOKS]
 
 _Offers = dict[tuple[str, str], Registration[Any, Any, Any]]
 
@@ -60,9 +65,8 @@ def _register(modules: Mapping[InstalledPlugin, ModuleType]) -> pluggy.PluginMan
     try:
         for plugin, module in modules.items():
             _check_version(plugin, module)
+            _check_hooks(plugin, module, manager)
             manager.register(module, name=plugin.module)
-            if not manager.get_hookcallers(module):
-                raise _broken(plugin, f"{plugin.module} implements no hook: is @hookimpl missing?")
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         owner = next(plugin for plugin, module in modules.items() if module is error.plugin)
@@ -72,10 +76,31 @@ def _register(modules: Mapping[InstalledPlugin, ModuleType]) -> pluggy.PluginMan
 
 def _check_version(plugin: InstalledPlugin, module: ModuleType) -> None:
     wanted = getattr(module, "OUTLINE_LB_API", None)
-    if wanted is None:
-        raise _broken(plugin, f"{plugin.module} does not say which plugin API it is made for: OUTLINE_LB_API = {API_VERSION}")
+    if type(wanted) is not int:
+        raise _broken(plugin, f"{plugin.module} does not say which plugin API it is made for, as in OUTLINE_LB_API = {API_VERSION}")
     if wanted != API_VERSION:
-        raise _broken(plugin, f"it is made for plugin API {wanted!r}, this core has {API_VERSION}: install versions that fit together")
+        older = "outline-lb" if wanted > API_VERSION else plugin.distribution
+        raise PluginError(f"{plugin}: it is made for plugin API {wanted}, this core has {API_VERSION}; upgrade {older}")
+
+
+def _check_hooks(plugin: InstalledPlugin, module: ModuleType, manager: pluggy.PluginManager) -> None:
+    """Look at what a plugin implements before pluggy does, whose messages are for those who know pluggy."""
+    marked = {name: options for name in vars(module) if (options := manager.parse_hookimpl_opts(module, name))}
+    if not marked:
+        raise _broken(plugin, f"{plugin.module} implements no hook: is @hookimpl missing?")
+    for name, options in marked.items():
+        hook, function = options["specname"] or name, getattr(module, name)
+        if options["wrapper"] or options["hookwrapper"]:
+            raise _broken(plugin, f"it wraps {hook}: hooks are implemented, not wrapped")
+        if hook not in HOOKS:
+            if options["optionalhook"]:
+                continue
+            close = difflib.get_close_matches(hook, HOOKS, n=1)
+            raise _broken(plugin, f"{hook} is no hook" + (f": did you mean {close[0]}?" if close else ""))
+        if unknown := [argument for argument in inspect.signature(function).parameters if argument not in HOOKS[hook]]:
+            raise _broken(plugin, f"{hook} has no argument {unknown[0]} (it has: {', '.join(HOOKS[hook]) or 'none'})")
+        if inspect.iscoroutinefunction(function):
+            raise _broken(plugin, f"{hook} is async: hooks are plain functions that return at once")
 
 
 def _hooks(manager: pluggy.PluginManager, names: Iterable[str]) -> list[tuple[str, pluggy.HookImpl]]:
@@ -90,8 +115,8 @@ def _ask(manager: pluggy.PluginManager, plugin: InstalledPlugin) -> _Offers:
             continue
         try:
             registrations = list(cast("Iterable[object]", implementation.function()))
-        except Exception as error:
-            raise _broken(plugin, f"{hook} failed: {type(error).__name__}: {describe(error)}") from error
+        except (Exception, SystemExit) as error:  # a plugin does not decide that the program ends
+            raise _broken(plugin, f"{hook} failed: {type(error).__name__}: {' '.join(describe(error).split())}") from error
         for registration in registrations:
             if not isinstance(registration, Registration):
                 raise _broken(plugin, f"{hook} returned something that is no Registration")
@@ -122,14 +147,10 @@ def _add(
 def _implementations(manager: pluggy.PluginManager, owners: Mapping[str, InstalledPlugin]) -> list[Implementation]:
     found = []
     for hook, implementation in _hooks(manager, _NOTIFICATION_HOOKS):
-        plugin = owners[implementation.plugin_name]
-        if inspect.iscoroutinefunction(implementation.function):
-            raise _broken(plugin, f"{hook} is async: hooks are plain functions that return at once")
-        arguments = list(inspect.signature(getattr(hookspecs, hook)).parameters)
-        wanted = [arguments.index(name) for name in implementation.argnames]
-        found.append(Implementation(plugin.origin, hook, implementation.function, wanted))
+        wanted = [HOOKS[hook].index(name) for name in implementation.argnames]
+        found.append(Implementation(owners[implementation.plugin_name], hook, implementation.function, wanted))
     return found
 
 
 def _broken(plugin: InstalledPlugin, what: str) -> PluginError:
-    return PluginError(f"{plugin.name} ({plugin.origin}): {what}")
+    return PluginError(f"{plugin}: {what}; mend it, or install another version of {plugin.distribution}")

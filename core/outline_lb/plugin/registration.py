@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from ..base.errors import OutlineLBError, PluginError, describe
+
 OptionsT = TypeVar("OptionsT")
 DepsT = TypeVar("DepsT")
 ComponentT = TypeVar("ComponentT")
@@ -53,5 +55,13 @@ class ComponentSpec(Generic[DepsT, ComponentT]):
         return self.registration.type
 
     def build(self, deps: DepsT) -> ComponentT:
-        """Make the component."""
-        return self.registration.build(self.options, deps)
+        """Make the component.
+
+        :raises PluginError: if the plugin fails at it
+        """
+        try:
+            return self.registration.build(self.options, deps)
+        except OutlineLBError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{self.kind} {self.type}: it cannot be built: {type(error).__name__}: {describe(error)}") from error

@@ -49,10 +49,10 @@ class Health:
     :param options: how evidence is judged
     """
 
-    __slots__ = ("_cooldowns", "_ejected_until", "_options", "_trial", "checked", "failures", "latency", "state", "successes")
+    __slots__ = ("_cooldowns", "_ejected_until", "_trial", "checked", "failures", "latency", "options", "state", "successes")
 
     def __init__(self, options: HealthOptions) -> None:
-        self._options = options
+        self.options = options
         self._cooldowns = 0  # in a row, without a flow that could be opened
         self._ejected_until = 0.0
         self._trial = False
@@ -68,7 +68,7 @@ class Health:
             return False
         if self.state is State.DOWN:
             assert self.checked is not None
-            return not self._trial and now >= self.checked + self._options.cooldown
+            return not self._trial and now >= self.checked + self.options.cooldown
         return not (self._trial and self._cooldowns)
 
     def cooldown_left(self, now: float) -> float:
@@ -91,7 +91,7 @@ class Health:
         self._trial = False
         if now >= self._ejected_until:
             self._cooldowns += 1
-            self._ejected_until = now + min(self._options.cooldown * self._cooldowns, MAX_COOLDOWN)
+            self._ejected_until = now + min(self.options.cooldown * self._cooldowns, MAX_COOLDOWN)
         return self.failed(now)
 
     def dial_succeeded(self, now: float, seconds: float | None) -> bool:
@@ -113,7 +113,7 @@ class Health:
         self.checked = now
         self.successes = 0
         self.failures += 1
-        return self.failures >= self._options.fail_threshold and self._become(State.DOWN)
+        return self.failures >= self.options.fail_threshold and self._become(State.DOWN)
 
     def succeeded(self, now: float, seconds: float | None) -> bool:
         """Take evidence that it works.
@@ -126,7 +126,7 @@ class Health:
         self.successes += 1
         if seconds is not None:
             self.latency = seconds if self.latency is None else (1 - ALPHA) * self.latency + ALPHA * seconds
-        return self.successes >= self._options.success_threshold and self._become(State.UP)
+        return self.successes >= self.options.success_threshold and self._become(State.UP)
 
     def _become(self, state: State) -> bool:
         changed = self.state is not state

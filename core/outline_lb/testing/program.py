@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,24 +36,26 @@ class Program:
     log: Path
 
     @classmethod
-    async def start(cls, name: str, config: object, folder: Path, *arguments: str) -> Program:
+    async def start(cls, name: str, config: object, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Program:
         """Start a process, and wait until it listens. Its lines are as many as ``--log-level debug`` gives.
 
         :param name: of the files in the folder
         :param config: what the configuration file says, as plain data
         :param folder: for configuration and log
         :param arguments: more for the command line
+        :param environment: more variables; those that would go over the configuration are not inherited
         :raises StartError: with its log, if it ends or takes longer than `START_TIMEOUT`
         """
         file, log = folder / f"{name}.yaml", folder / f"{name}.log"
         file.write_text(json.dumps(config, indent=2))  # JSON is YAML
         file.chmod(0o600)
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("OUTLINE_LB__")}
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "outline_lb", "run", "-c", str(file), "--log-level", "debug", "--log-format", "json", *arguments),
                 stdin=subprocess.DEVNULL,
                 stderr=output,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**inherited, "PYTHONUNBUFFERED": "1", **(environment or {})},
                 start_new_session=True,  # a Ctrl-C is for whoever started it
             )
         program = cls(name, process, log)
@@ -93,7 +96,8 @@ class Program:
         await self.process.wait()
 
     async def stop(self) -> int:
-        """End it with SIGTERM, and return its exit code."""
+        """End it without waiting for its flows, and return its exit code."""
         with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
+            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGINT)  # of two equal signals one may get lost
         return await self.process.wait()

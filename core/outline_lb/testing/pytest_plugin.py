@@ -8,6 +8,8 @@ import pytest
 
 from .clock import ClockLoop
 
+pytest.register_assert_rewrite("outline_lb.testing.conformance")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker; register the fixtures after anyio's, which they replace."""

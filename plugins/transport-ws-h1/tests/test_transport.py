@@ -294,16 +294,18 @@ async def test_tls_verifies_and_agrees_on_http(tls_files: tuple[ClientTls, Serve
     async with serve(tls=tls_files[1]) as server:
         with capture_logs() as logs:
             stream, sink = await connect(server, f"wss://127.0.0.1{PATH}", options(tls_files[0])), RecordingSink()
-        stream.set_sink(sink)
-        stream.resume_reading()
-        server.peers[0].stream.write(b"\x82\x02hi")
-        assert await sink.received(2) == b"hi"
-        stream.abort()
-        await wait_lost(sink)
+            stream.set_sink(sink)
+            stream.resume_reading()
+            server.peers[0].stream.write(b"\x82\x02hi")
+            assert await sink.received(2) == b"hi"
+            stream.abort()
+            await wait_lost(sink)
     assert server.alpn == ["http/1.1"]
-    assert [entry["event"] for entry in logs] == ["TLS handshake done"]
-    assert logs[0]["version"].startswith("TLSv1.")
-    assert logs[0]["alpn"] == "http/1.1"
+    assert [entry["event"] for entry in logs] == ["connecting", "TLS handshake done", "WebSocket opened", "WebSocket ended"]
+    assert logs[1]["version"].startswith("TLSv1.")
+    assert logs[1]["alpn"] == "http/1.1"
+    assert logs[2]["status"] == 101
+    assert logs[0]["server"] == logs[3]["peer"]
     assert "hush" not in str(logs)
 
 

@@ -40,6 +40,13 @@ SCHEMA: Final[Mapping[str, Any]] = {
             "description": "Let users reach loopback, private and other addresses that are not of the public internet.",
         },
     },
+    "examples": [
+        {
+            "listen": [{"type": "ws-h1", "address": "127.0.0.1:8080", "path": "/SECRET_PATH"}],
+            "keys": {"ann": {"secret": "SECRET"}},
+            "allow_private_targets": False,
+        }
+    ],
 }
 
 

@@ -96,6 +96,7 @@ class WsH1Listener(Listener):
         if self._tls is not None:
             stream = secured = TlsStream(lower, self._tls, server_side=True)
             await secured.handshake()
+            log.debug("TLS handshake done", client=peer, version=secured.version, alpn=secured.alpn)
         try:
             head, early = await read_head(stream)
             reply = answer(head, self._options.path.reveal())
@@ -110,7 +111,8 @@ class WsH1Listener(Listener):
             return None
         stream.write(reply.response)
         if reply.accepted:
-            return WebSocketStream(stream, Role.SERVER, defer_eof_timeout=self._options.defer_eof_timeout)
+            log.debug("WebSocket opened", client=peer, status=101)
+            return WebSocketStream(stream, Role.SERVER, defer_eof_timeout=self._options.defer_eof_timeout, peer=peer)
         log.debug("request refused", client=peer, status=reply.status)
         stream.close()
         return None

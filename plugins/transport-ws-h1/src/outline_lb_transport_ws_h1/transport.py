@@ -67,11 +67,24 @@ class WsH1Endpoint(StreamEndpoint):
         self._transport = transport
         self._options = transport.options
         self._url = url
+        self._name = str(url)
         address = url.address
         self._host = str(address).rpartition(":")[0] if address.port == _PORTS[url.scheme] else str(address)
         self._server_name = (self._options.tls.server_name or address.host).rstrip(".")
 
     async def connect_stream(self) -> Stream:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        log.debug("connecting", server=self._name)
+        try:
+            stream = await self._connect()
+        except UpstreamError as exc:
+            log.debug("connection failed", server=self._name, error=exc, took=format_duration(clock() - started))
+            raise
+        log.debug("WebSocket opened", server=self._name, address=stream.peer_address, status=101, took=format_duration(clock() - started))
+        return stream
+
+    async def _connect(self) -> Stream:
         connector, timeout = self._transport.connector, self._options.connect_timeout
         operation = "resolve"
         try:
@@ -98,7 +111,7 @@ class WsH1Endpoint(StreamEndpoint):
         stream = TlsStream(lower, context, self._server_name)
         await stream.handshake()
         took = format_duration(asyncio.get_running_loop().time() - started)
-        log.debug("TLS handshake done", server=str(self._url), version=stream.version, alpn=stream.alpn, took=took)
+        log.debug("TLS handshake done", server=self._name, version=stream.version, alpn=stream.alpn, took=took)
         if pins:
             try:
                 stream.verify_pin(pins)
@@ -117,4 +130,4 @@ class WsH1Endpoint(StreamEndpoint):
         except BaseException:
             lower.abort()
             raise
-        return WebSocketStream(lower, Role.CLIENT, leftover, self._options.defer_eof_timeout)
+        return WebSocketStream(lower, Role.CLIENT, leftover, self._options.defer_eof_timeout, self._name)

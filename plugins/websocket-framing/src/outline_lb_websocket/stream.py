@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import enum
 
+import structlog
+
 from outline_lb.api import ROOM, AbortedError, Buffer, Hop, Stream, StreamError, TruncatedError
 
 from .decoder import FrameDecoder
 from .encoder import PAYLOAD_ROOM, ClientEncoder, ServerEncoder
 from .frames import CLOSE, NORMAL, PONG, Close, FrameError
+
+log = structlog.get_logger("websocket")
 
 
 class Role(enum.Enum):
@@ -37,6 +41,7 @@ class WebSocketStream(Hop):
     :param leftover: what came behind the handshake
     :param defer_eof_timeout: seconds that `write_eof` waits for the peer's Close before it sends ours, for servers that end both directions at
         once; None: it does not wait
+    :param peer: who is at the other end, for log lines
     """
 
     __slots__ = (
@@ -50,19 +55,23 @@ class WebSocketStream(Hop):
         "_full",
         "_leftover",
         "_paused",
+        "_peer",
         "_pong",
         "_role",
+        "_sent",
         "_timer",
     )
 
-    def __init__(self, lower: Stream, role: Role, leftover: bytes = b"", defer_eof_timeout: float | None = None) -> None:
+    def __init__(self, lower: Stream, role: Role, leftover: bytes = b"", defer_eof_timeout: float | None = None, peer: str = "") -> None:
         self._role = role
+        self._peer = peer
         self._decoder = FrameDecoder(masked=role is Role.SERVER, leftover=leftover)
         self._encoder = _ENCODERS[role]
         self._defer_eof_timeout = defer_eof_timeout
         self._timer: asyncio.TimerHandle | None = None
         self._eof_received = False  # the peer's direction ended cleanly
         self._eof_wanted = self._eof_sent = False  # `write_eof` was called; our Close left
+        self._sent: int | None = None  # the code in it
         self._failure: Exception | None = None  # what is over because of us
         self._full = False
         self._pong: bytes | None = None  # what to answer as soon as there is room
@@ -118,7 +127,7 @@ class WebSocketStream(Hop):
     def _fail(self, failure: FrameError) -> None:
         """Tell the peer what it did wrong, and end."""
         if not (self._eof_sent or self._full):
-            self._eof_sent = True
+            self._eof_sent, self._sent = True, failure.code
             self.lower.write(self._encoder.control(CLOSE, failure.code.to_bytes(2, "big")))
         self._end_because_of(failure.with_traceback(None))  # which would hold us in a circle
 
@@ -170,7 +179,14 @@ class WebSocketStream(Hop):
             exc = self._failure
         elif self._eof_received and self._eof_sent and not self._full:  # how the connection itself ends means nothing any more
             exc = None
+        self._log_end(exc)
         super().connection_lost(exc)
+
+    def _log_end(self, exc: Exception | None) -> None:
+        close, code, reason = self._decoder.close, None, None
+        if close is not None:
+            code, reason = close.code or "empty", close.reason or None
+        log.debug("WebSocket ended", peer=self._peer, close_sent=self._sent, close_received=code, close_reason=reason, error=exc)
 
     # -- called by the sink above
 
@@ -206,7 +222,7 @@ class WebSocketStream(Hop):
         self._cancel_timer()
         if self._eof_sent:
             return
-        self._eof_sent = True
+        self._eof_sent, self._sent = True, NORMAL
         self.lower.write(self._encoder.control(CLOSE, NORMAL.to_bytes(2, "big")))
         if self._eof_received:
             self.lower.close()

@@ -1,0 +1,1 @@
+"""An example of plugins for outline-lb: the policy ``cheapest`` and the observer ``meter``."""

@@ -1,0 +1,1 @@
+"""What runs, and how one configuration of it becomes the next without an interruption."""

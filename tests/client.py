@@ -28,9 +28,9 @@ class Connection:
     writer: asyncio.StreamWriter
     bound: Address
 
-    async def read_digest(self) -> tuple[int, str]:
-        """Read to the end; return the number of bytes and their SHA-256."""
-        digest, size = hashlib.sha256(), 0
+    async def read_digest(self, first: bytes = b"") -> tuple[int, str]:
+        """Read to the end; return the number of bytes and their SHA-256, with those that were read before."""
+        digest, size = hashlib.sha256(first), len(first)
         while data := await self.reader.read(1 << 18):
             digest.update(data)
             size += len(data)

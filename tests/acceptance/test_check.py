@@ -166,4 +166,5 @@ def test_whatever_the_file_holds_the_answer_is_quick_small_and_has_a_place(folde
     assert "hunter2" not in ended.error + ended.output
     assert "Traceback" not in ended.error
     assert ended.memory < 200
-    assert min(ended.seconds, *(check(folder, "odd.yaml").seconds for _ in range(2) if ended.seconds >= 2), 10) < 2  # others may be busy, too
+    again = (check(folder, "odd.yaml").seconds for _ in range(2))  # others may be busy, too
+    assert ended.seconds < 2 or min(again) < 2

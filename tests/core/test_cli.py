@@ -51,6 +51,7 @@ def test_the_first_configuration_that_is_there_is_read(place: int, somewhere: Pa
 
 
 def test_each_kind_of_error_has_its_code(somewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (somewhere / "x.yaml").write_text("version: 1\n")
     errors = [(ConfigError(Problem("one"), Problem("two")), 2, 2), (PluginError("broken"), 2, 1), (StartError("no port"), 1, 1)]
     for error, code, lines in errors:
 

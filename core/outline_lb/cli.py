@@ -7,6 +7,7 @@ is wrong.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, WRONG)
     except OutlineLBError as error:
         return _fail(error, FAILED)
+    except BrokenPipeError:  # whoever read our output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return FAILED
     except KeyboardInterrupt:
         return FAILED
 

@@ -101,6 +101,14 @@ def test_plugins_and_values_of_the_command_line(folder: Path) -> None:
     assert ended.error == "outline-lb: --set pools.main.policy.sticky_ttl: /pools/main/policy/sticky_ttl: expected a duration such as 20ms\n"
 
 
+def test_what_only_the_transport_knows_is_known_before_the_start(folder: Path) -> None:
+    (folder / "good.yaml").write_text(GOOD.replace(", secret: {file: one.secret}", ""))
+    ended = check(folder, "good.yaml")
+    assert (ended.code, ended.output) == (2, "")
+    message = "secret is missing: the transport ws-h1 needs one that it shares with the server"
+    assert ended.error == f"outline-lb: good.yaml:5:3: /upstreams/one: {message}\n"
+
+
 def test_nothing_is_started(folder: Path) -> None:
     """The address is one that nobody can listen on."""
     assert check(folder, "good.yaml", "--set", "frontends.local.listen=203.0.113.7:1").code == 2

@@ -49,8 +49,8 @@ def test_parse_refuses(text: str) -> None:
 
 
 def test_what_no_timer_takes_is_refused() -> None:
-    assert parse_duration("876000h") == 3153600000
-    for text in ("876001h", "9" * 400 + "h", "9" * 5000 + "ms"):
+    assert parse_duration("99999h9999999m999999999s999999999999ms") < 100 * 365 * 24 * 3600
+    for text in ("100000h", "9" * 400 + "h", "9" * 5000 + "ms"):
         with pytest.raises(ValueError, match="is no duration") as caught:
             parse_duration(text)
         assert len(str(caught.value)) < 200

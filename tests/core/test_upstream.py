@@ -3,12 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from menagerie import Menagerie, document
+from menagerie import Menagerie, document, registration
 
+from outline_lb.base.dialer import StreamDialer
 from outline_lb.base.errors import ConfigError
+from outline_lb.base.flow import Flow
 from outline_lb.base.secret import Secret, SecretUrl
+from outline_lb.base.stream import Stream
 from outline_lb.config.build import build_settings
 from outline_lb.config.settings import UpstreamSettings
+from outline_lb.datapath.transport import StreamEndpoint, StreamTransport, Transport
 from outline_lb.net.connector import Via
 
 
@@ -90,6 +94,33 @@ def test_half_close_is_short_for_the_transports_own(transport: str, value: str) 
 )
 def test_what_is_wrong(upstream: str, problem: str) -> None:
     assert problems(upstream)[0].startswith(problem)
+
+
+def test_a_transport_to_servers_needs_a_secret_and_one_to_targets_takes_none() -> None:
+    class ToServers(StreamTransport):
+        async def prepare(self) -> None: ...
+
+        def stream_endpoint(self, url: SecretUrl) -> StreamEndpoint:
+            raise NotImplementedError
+
+    class ToTargets(Transport, StreamDialer):
+        async def prepare(self) -> None: ...
+
+        async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
+            raise NotImplementedError
+
+    menagerie = Menagerie()
+    menagerie.types["transport"] = [
+        registration("tcp", schemes=("tcp",), component=ToServers()),
+        registration("ws-h1", schemes=("ws",), component=ToTargets()),
+    ]
+    text = "version: 1\nfrontends: {local: {type: socks5}}\nupstreams: {a: {tcp: 'tcp://x:1'}, b: {tcp: 'ws://x', secret: s}}"
+    with pytest.raises(ConfigError) as raised:
+        build_settings(document(text), menagerie)
+    assert [problem.message for problem in raised.value.problems] == [
+        "secret is missing: the transport tcp needs one that it shares with the server",
+        "the transport ws-h1 cannot carry a cipher",
+    ]
 
 
 def test_what_had_to_be_taken_out_is_not_missed() -> None:

@@ -6,9 +6,11 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from ..base.dialer import StreamDialer
 from ..base.errors import AddressError, describe
 from ..base.secret import SecretUrl
-from ..net.connector import Via
+from ..datapath.transport import StreamTransport, Transport, TransportDeps
+from ..net.connector import Connector, Via
 from ..plugin.registration import ComponentSpec, Registration
 from .choices import CIPHER, Choices
 from .components import Components, Node
@@ -35,7 +37,7 @@ class UpstreamReader:
 
         :return: the upstream; None if there was a problem
         """
-        at = join("/upstreams", name)
+        at, before = join("/upstreams", name), self._problems.count
         tcp, udp = self._url(node, "tcp", at), self._url(node, "udp", at)
         transport = None if tcp is None and "tcp" in node else self._transport(node, tcp, at)
         cipher = self._cipher(node, at)
@@ -47,6 +49,8 @@ class UpstreamReader:
                 cipher.build(None).client(secret, prefix)
             except ValueError as error:
                 self._problems.add(at, describe(error))
+        if transport and self._problems.count == before:
+            self._check_tunnel(transport, bool(cipher), via, at)
         return UpstreamSettings(name, tcp, udp, transport, cipher, secret, prefix, via) if transport else None
 
     def look_at(self, name: str, node: Mapping[str, Any]) -> None:
@@ -93,6 +97,15 @@ class UpstreamReader:
             self._problems.add(join(at, "half_close"), f"the transport {registration.type} has no half_close")
             return transport
         return {"half_close": value, **({"type": transport} if isinstance(transport, str) else transport)}
+
+    def _check_tunnel(self, transport: ComponentSpec[TransportDeps, Transport], tunnel: bool, via: Via, at: str) -> None:
+        """Ask the transport itself whether it goes to servers only, or to targets only."""
+        built = transport.build(TransportDeps(Connector(via)))
+        to_servers, to_targets = isinstance(built, StreamTransport), isinstance(built, StreamDialer)
+        if to_servers and not to_targets and not tunnel:
+            self._problems.add(at, f"secret is missing: the transport {transport.type} needs one that it shares with the server")
+        if to_targets and not to_servers and tunnel:
+            self._problems.add(join(at, "secret"), f"the transport {transport.type} cannot carry a cipher")
 
     def _cipher(self, node: Mapping[str, Any], at: str) -> ComponentSpec[Any, Any] | None:
         if "secret" not in node:

@@ -219,8 +219,11 @@ async def test_a_system_without_the_family(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
 async def test_ipv6_leaves_ipv4_alone() -> None:
-    six = SocketListener(Address("::", 0))
-    four = SocketListener(Address("0.0.0.0", six.address.port))
+    with socket.socket() as sock:  # a port that is free on both
+        sock.bind(("0.0.0.0", 0))
+        port = sock.getsockname()[1]
+        six = SocketListener(Address("::", port))
+    four = SocketListener(Address("0.0.0.0", port))
     assert four.address.port == six.address.port
     six.close()
     four.close()

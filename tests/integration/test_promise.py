@@ -33,6 +33,8 @@ from outline_lb.net.tls import TlsStream
 CA = trustme.CA()
 RESET = struct.pack("ii", 1, 0)
 BATCH = 100_000
+PATIENCE = 3.0
+"""Seconds without any movement after which a way counts as stuck: timers of TCP for full windows are shorter."""
 
 
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -165,7 +167,6 @@ class Way:
         self.ends = [End(app, 1), End(target, 2)]
         self._outer = SocketStream(ours), SocketStream(theirs)
         self.middle = tuple(map(SocketStream, connected()))
-        self.disturbed = False
 
     async def join(self) -> None:
         client, server = TlsStream(self.middle[0], CLIENT, "example.com"), TlsStream(self.middle[1], SERVER, server_side=True)
@@ -173,6 +174,9 @@ class Way:
         for tls, outer in zip((client, server), self._outer, strict=True):
             tunnel: Stream = TunnelStream(tls, Chunks(), Chunks())
             relay(outer, tunnel)
+
+    def progress(self) -> list[tuple[int, str]]:
+        return [(len(end.received), end.saw) for end in self.ends]
 
     def close(self) -> None:
         for end in self.ends:
@@ -190,7 +194,7 @@ usual: list[st.SearchStrategy[Step]] = [
     st.tuples(st.just("read"), end, size),
     st.tuples(st.just("wait"), end, st.integers(0, 8)),
 ]
-clean = st.tuples(st.sampled_from(["shut"]), end, st.just(0))
+clean = st.tuples(st.just("shut"), end, st.just(0))
 rough = st.tuples(st.sampled_from(["shut", "close", "reset", "cut", "break"]), end, st.just(0))
 
 
@@ -220,17 +224,19 @@ def check(way: Way) -> None:
 
 async def drain(way: Way) -> None:
     """End both directions and read everything, as long as anything moves."""
-    quiet = 0
-    while quiet < 30 and any(end.open and not end.saw for end in way.ends):
-        before = [len(end.received) for end in way.ends], [end.saw for end in way.ends]
+    loop = asyncio.get_running_loop()
+    moved = loop.time()
+    while loop.time() < moved + PATIENCE and any(end.open and not end.saw for end in way.ends):
+        before = way.progress()
         for end in way.ends:
             end.shut()
             end.read(1_000_000)
-        await asyncio.sleep(0 if quiet < 10 else 0.002)
-        quiet = 0 if before != ([len(end.received) for end in way.ends], [end.saw for end in way.ends]) else quiet + 1
+        await asyncio.sleep(0 if loop.time() < moved + 0.002 else 0.002)
+        if way.progress() != before:
+            moved = loop.time()
 
 
-async def go(steps: list[Step], undisturbed: bool) -> None:
+async def go(steps: list[Step], ends: set[str]) -> None:
     way = Way()
     try:
         await way.join()
@@ -239,11 +245,8 @@ async def go(steps: list[Step], undisturbed: bool) -> None:
             check(way)
         await drain(way)
         check(way)
-        for end, other in ((way.ends[0], way.ends[1]), (way.ends[1], way.ends[0])):
-            if undisturbed:
-                assert end.saw == "end"
-            elif end.open:  # nobody waits for ever for a peer that is gone
-                assert end.saw or other.open
+        for end in way.ends:
+            assert end.saw in ends or not end.open  # nobody waits for ever
     finally:
         way.close()
         await asyncio.sleep(0)
@@ -252,16 +255,16 @@ async def go(steps: list[Step], undisturbed: bool) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(*usual, clean), max_size=25))
 def test_a_quiet_day(steps: list[Step]) -> None:
-    asyncio.run(go(steps, undisturbed=True))
+    asyncio.run(go(steps, {"end"}))
 
 
 @settings(max_examples=120, deadline=None)
 @given(st.lists(st.one_of(*usual, rough), max_size=25))
 def test_a_rough_day(steps: list[Step]) -> None:
-    asyncio.run(go(steps, undisturbed=False))
+    asyncio.run(go(steps, {"end", "reset"}))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(*usual, rough), max_size=25))
 def test_a_rough_day_on_uvloop(steps: list[Step]) -> None:
-    uvloop.run(go(steps, undisturbed=False))
+    uvloop.run(go(steps, {"end", "reset"}))

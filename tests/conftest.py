@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trustme
+from leaks import leaks, secrets_of
 from service_manager import ServiceManager
 
 from outline_lb.base.address import Address
@@ -84,13 +85,16 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[StartProgram]:
-    """Return a function that starts an outline-lb process, which ends with the test."""
+    """Return a function that starts an outline-lb process, which ends with the test; no secret of its configuration may stand in its log."""
     programs: list[Program] = []
+    secrets: set[str] = set()
 
     async def start_program(name: str, config: object, *arguments: str, **more: Any) -> Program:
         program = await Program.start(name, config, tmp_path, *arguments, **more)
         programs.append(program)
+        secrets.update(secrets_of(config))
         return program
 
     yield start_program
     await asyncio.gather(*(program.stop() for program in programs))
+    assert [line for program in programs for line in leaks(program.log.read_bytes(), secrets)] == []

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from urllib.parse import quote
 import pytest
 from client import SocksRefusedError, connect
 from conftest import StartProgram, TlsFiles
+from leaks import leaks, secrets_of
 
 from outline_lb.base.address import Address
 from outline_lb.testing.program import Program
@@ -28,26 +28,9 @@ MARK = "S3CR3T~xyz"
 KEY, OTHER_KEY, PATH, OTHER_PATH, PASSWORD, HEADER = (f"{MARK}+{name}=" for name in ("key", "key2", "path", "path2", "password", "header"))
 
 
-def spellings(secret: bytes) -> Iterator[bytes]:
-    """Yield how a secret may stand in a text: as it is, percent-encoded, in hex, and in base64 wherever it begins in what was encoded."""
-    yield secret
-    yield quote(secret).encode()
-    yield quote(secret, safe="").encode()
-    yield secret.replace(b"~", b"~0")  # in a JSON pointer
-    yield secret.hex().encode()
-    for before in range(3):
-        encoded = base64.b64encode(bytes(before) + secret)
-        middle = encoded[-(-before * 4 // 3) + (before > 0) : len(encoded) // 4 * 4 - 4]
-        yield middle
-        yield middle.translate(bytes.maketrans(b"+/", b"-_"))
-
-
-SPELLINGS = {spelling.lower() for spelling in spellings(MARK.encode())}
-
-
-def leaks(produced: bytes) -> list[bytes]:
+def leaks_of_mark(produced: bytes) -> list[bytes]:
     """Return the lines in which a secret stands."""
-    return [line for line in produced.splitlines() if any(spelling in line.lower() for spelling in SPELLINGS)]
+    return leaks(produced, [MARK])
 
 
 @pytest.mark.parametrize(
@@ -60,7 +43,18 @@ def leaks(produced: bytes) -> list[bytes]:
     ],
 )
 def test_the_search_would_find_one(line: bytes) -> None:
-    assert leaks(b"first\n" + b"x " + line + b" y\nlast") == [b"x " + line + b" y"]
+    assert leaks_of_mark(b"first\n" + b"x " + line + b" y\nlast") == [b"x " + line + b" y"]
+
+
+def test_what_every_test_that_starts_a_program_looks_for() -> None:
+    config = {
+        "frontends": {
+            "in": {"type": "socks5", "users": {"ann": "password-1"}},
+            "server": {"listen": [{"path": "/hidden"}], "keys": {"u": {"secret": "Secret0"}}},
+        },
+        "upstreams": {"one": {"tcp": "wss://localhost:1/hidden/tcp", "secret": "short"}, "two": {"tcp": "tcp://localhost:1"}},
+    }
+    assert set(secrets_of(config)) == {"password-1", "/hidden", "Secret0", "/hidden/tcp"}
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> bytes:
@@ -119,7 +113,7 @@ async def test_nothing_that_runs_writes_a_secret(start: StartProgram, tls_files:
         await connect(good.address, origin, ("anna", PASSWORD + "x"))
     await wrong_path.logged("upstream down")
 
-    assert [leaks(command_line(program)) for program in programs] == [[]] * len(programs)
+    assert [leaks_of_mark(command_line(program)) for program in programs] == [[]] * len(programs)
     broken = client_config(server.address, tls_files)
     broken["upstreams"]["one"] |= {"secret": [KEY], "tcp": f"wss://localhost:x/{PATH}", "weight": KEY}
     (tmp_path / "good.yaml").write_text(json.dumps(broken))
@@ -130,7 +124,7 @@ async def test_nothing_that_runs_writes_a_secret(start: StartProgram, tls_files:
         assert await asyncio.wait_for(program.stop(), 20) == 0
         log = program.log.read_bytes()
         assert len(log.splitlines()) > 3
-        assert leaks(log) == []
+        assert leaks_of_mark(log) == []
 
 
 UPSTREAM = "version: 1\nfrontends: {local: {type: socks5}}\nupstreams:\n  one:\n    tcp: wss://one.example/x\n    "
@@ -188,7 +182,7 @@ def test_no_explanation_repeats_a_secret_that_stands_in_the_wrong_place(tmp_path
         (tmp_path / name).write_text(text + "\n")
     produced = run(tmp_path, "check", *files).replace(b"S3CR3T_xyz", MARK.encode())
     assert [text for name, text in files.items() if f"outline-lb: {name}:".encode() not in produced] == []
-    assert leaks(produced) == []
+    assert leaks_of_mark(produced) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files have other modes there")
@@ -225,4 +219,4 @@ def test_no_command_repeats_a_secret(arguments: list[str], variables: dict[str, 
     environment = {"OUTLINE_LB__UPSTREAMS__ONE__TRANSPORT__HEADERS__TOKEN": HEADER, **variables}
     produced = run(tmp_path, *arguments, **environment)
     assert produced
-    assert leaks(produced) == []
+    assert leaks_of_mark(produced) == []

@@ -747,6 +747,10 @@ async def test_a_server_name_of_its_own(ca_file: str) -> None:
         await shake_as(ClientTls(ca=ca_file, server_name="other.example"))
 
 
+async def test_a_name_that_ends_with_a_dot(ca_file: str) -> None:
+    await shake_as(ClientTls(ca=ca_file), name="example.com.")
+
+
 async def test_insecure_accepts_any_certificate() -> None:
     await shake_as(ClientTls(insecure=True), trustme.CA().issue_cert("other.example"))
 

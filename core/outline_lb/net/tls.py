@@ -95,7 +95,8 @@ class TlsStream(Hop):
 
     def __init__(self, lower: Stream, context: ssl.SSLContext, server_name: str | None = None, server_side: bool = False) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
+        name = server_name and server_name.removesuffix(".")  # RFC 6066 section 3: SNI, and so certificates, have none
+        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side, name)
         self._ready: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
         self._paused = True
         self._kept = b""  # decrypted and not delivered: what one wake-up brought

@@ -106,7 +106,10 @@ class Stream(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Send what was written, end cleanly, and be over. Nothing more is delivered. Waits a bounded time for the peer's end."""
+        """Send what was written, end cleanly, and be over. Nothing more is delivered.
+
+        Waits for the peer as long as it takes what was written, and then a bounded time for its end: `connection_lost(None)` comes either way.
+        """
 
     @abstractmethod
     def abort(self, cause: Exception | None = None) -> None:

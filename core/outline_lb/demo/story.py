@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +22,7 @@ from .world import PAGE, Server, World
 
 DISTANCES: Final = {"amsterdam": 0.010, "frankfurt": 0.030, "sydney": 0.150}
 """Seconds that a byte takes to each server."""
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stage:
@@ -54,13 +58,31 @@ async def tell(once: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="outline-lb-demo-") as folder:
         try:
             async with World(Path(folder)) as world:
-                client = await _play(stage, world)
-                if not once and not stage.failed:
-                    _invite(stage, world, client)
-                    await anyio.sleep_forever()
+                told = False
+                with _until_signal():
+                    client = await _play(stage, world)
+                    told = True
+                    if not once and not stage.failed:
+                        _invite(stage, world, client)
+                        await anyio.sleep_forever()
+                stage.failed = stage.failed or not told
         except OutlineLBError as error:
             stage.step(False, "failed", str(error))
     return 1 if stage.failed else 0
+
+
+@contextlib.contextmanager
+def _until_signal() -> Iterator[None]:
+    """Go on until Ctrl-C, the end of the terminal, or whatever else asks us to end: the servers are to end with us."""
+    loop = asyncio.get_running_loop()
+    with anyio.CancelScope() as scope:
+        for number in SIGNALS:
+            loop.add_signal_handler(number, scope.cancel)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
 
 
 async def _play(stage: Stage, world: World) -> Program:

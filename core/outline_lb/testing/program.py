@@ -59,11 +59,15 @@ class Program:
                 start_new_session=True,  # a Ctrl-C is for whoever started it
             )
         program = cls(name, process, log)
-        with anyio.move_on_after(START_TIMEOUT):
-            while process.returncode is None:
-                if program.events("listening"):
-                    return program
-                await anyio.sleep(0.02)
+        try:
+            with anyio.move_on_after(START_TIMEOUT):
+                while process.returncode is None:
+                    if program.events("listening"):
+                        return program
+                    await anyio.sleep(0.02)
+        except BaseException:  # nobody will ever know of it
+            process.kill()
+            raise
         await program.stop()
         raise StartError(f"{name} did not start; its log says:\n{log.read_text()}")
 

@@ -23,7 +23,7 @@ def test_a_type_is_imported_when_it_is_asked_for(zoo: Site) -> None:
     registration = loader.registration("probe", "heron")
     assert registration.type == "heron"
     assert "zebra_plugin" not in sys.modules
-    assert list(loader.catalog.probes) == ["heron"]
+    assert list(loader.catalog["probe"]) == ["heron"]
 
 
 def test_what_was_asked_for_once_is_the_same_object_later(zoo: Site) -> None:
@@ -47,7 +47,7 @@ def test_what_two_offer_is_refused_also_if_one_of_them_is_active_already(zoo: Si
 def test_a_name_is_activated_with_all_that_it_means(zoo: Site) -> None:
     loader = PluginLoader()
     assert loader.select("zebra") == [("policy", "zebra"), ("probe", "zebra")]
-    assert list(loader.catalog.policies) == ["zebra"]
+    assert list(loader.catalog["policy"]) == ["zebra"]
     assert loader.select("probe-heron") == [("probe", "heron")]
 
 

@@ -32,10 +32,10 @@ def refusal(*names: str) -> str:
 def test_the_catalog_holds_what_the_hooks_return(site: Site) -> None:
     install(site, plugin(policies="zebra"))
     catalog, _ = assemble(resolve("zebra"))
-    assert list(catalog.policies) == ["zebra"]
+    assert list(catalog["policy"]) == ["zebra"]
     options: dict[str, Any] = {}
     assert catalog["policy"]["zebra"].build(options, None) == ("built", options, None)
-    assert not catalog.probes
+    assert not catalog["probe"]
 
 
 def test_every_kind_but_observers_has_a_hook_of_its_own(site: Site) -> None:
@@ -50,8 +50,8 @@ def test_a_module_is_one_plugin_and_comes_whole_and_once(site: Site) -> None:
     entry_points = {"policies": ["zebra = zebra_plugin", "heron = zebra_plugin"], "probes": ["zebra = zebra_plugin"]}
     install(site, plugin(policies="zebra heron", probes="zebra"), entry_points)
     catalog, _ = assemble([find("policy", "heron"), find("policy", "zebra")])
-    assert sorted(catalog.policies) == ["heron", "zebra"]
-    assert list(catalog.probes) == ["zebra"]
+    assert sorted(catalog["policy"]) == ["heron", "zebra"]
+    assert list(catalog["probe"]) == ["zebra"]
     assert sys.modules["zebra_plugin"].CALLS == [("zebra", "heron"), ("zebra",)]
 
 
@@ -60,16 +60,16 @@ def test_what_is_active_stays_as_it_is(site: Site) -> None:
     site.install("pond", {"policies": ["heron = heron_plugin"]}, {"heron_plugin": plugin(policies="heron")})
     first, _ = assemble(resolve("zebra"))
     second, _ = assemble([*resolve("heron"), *resolve("zebra")], first)
-    assert second.policies["zebra"] is first.policies["zebra"]
-    assert sorted(second.policies) == ["heron", "zebra"]
-    assert list(first.policies) == ["zebra"]
+    assert second["policy"]["zebra"] is first["policy"]["zebra"]
+    assert sorted(second["policy"]) == ["heron", "zebra"]
+    assert list(first["policy"]) == ["zebra"]
     assert sys.modules["zebra_plugin"].CALLS == [("zebra",)]
 
 
 def test_nothing_is_selected_by_being_installed(site: Site) -> None:
     install(site, "raise AssertionError('nobody asked for this plugin')")
     catalog, _ = assemble([])
-    assert catalog.policies == Catalog().policies
+    assert catalog["policy"] == Catalog()["policy"]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_hook_is_implemented_and_not_wrapped(site: Site) -> None:
 
 def test_a_hook_of_a_later_core_may_be_marked_as_optional(site: Site) -> None:
     install(site, plugin(policies="zebra") + "\n@hookimpl(optionalhook=True)\ndef outline_lb_of_tomorrow(what): ...\n")
-    assert list(assemble(resolve("zebra"))[0].policies) == ["zebra"]
+    assert list(assemble(resolve("zebra"))[0]["policy"]) == ["zebra"]
 
 
 def test_two_plugins_that_register_the_same_are_both_named(site: Site) -> None:

@@ -91,29 +91,42 @@ async def come_and_go(proxy: Address, target: Address, flows: int) -> int:
     return refused
 
 
-async def settled(before: tuple[int, int]) -> tuple[int, int]:
-    """Wait until as many tasks and descriptors are there as before, or too long; return how many."""
-    for _ in range(200):
-        now = (len(asyncio.all_tasks()), descriptors())
-        if now <= before:
-            break
+def counts() -> tuple[int, int]:
+    """Return how many tasks and descriptors there are."""
+    return len(asyncio.all_tasks()), descriptors()
+
+
+async def quiet() -> tuple[int, int]:
+    """Wait until nothing comes or goes any more, and return the counts."""
+    seen = [counts()]
+    while seen[-10:] != seen[-1:] * 10:
         await asyncio.sleep(0.05)
-    return now
+        seen.append(counts())
+    return seen[-1]
+
+
+async def is_as_before(before: tuple[int, int]) -> bool:
+    """Tell whether there are no more tasks and no more descriptors than before, as soon as that is so, or after too long."""
+    for _ in range(200):
+        tasks, open_now = counts()
+        if tasks <= before[0] and open_now <= before[1]:
+            return True
+        await asyncio.sleep(0.05)
+    return False
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
 async def test_flows_leave_nothing(proxy: Address, origin: Address) -> None:
     assert await come_and_go(proxy, origin, 100) == 0  # what is made once, is made now
-    await asyncio.sleep(0.5)
-    before = (len(asyncio.all_tasks()), descriptors())
+    before = await quiet()
     assert await come_and_go(proxy, origin, FLOWS) == 0
     gc.collect()
     memory = resident_kilobytes()
-    assert await settled(before) <= before
+    assert await is_as_before(before)
     assert await come_and_go(proxy, origin, FLOWS) == 0
     gc.collect()
-    assert await settled(before) <= before
+    assert await is_as_before(before)
     assert resident_kilobytes() < memory * 1.05 + 2000
 
 
@@ -122,8 +135,7 @@ async def test_flows_leave_nothing(proxy: Address, origin: Address) -> None:
 async def test_failed_flows_leave_nothing(proxy: Address, origin: Address) -> None:
     closed = Address("127.0.0.1", free_port())
     await come_and_go(proxy, closed, 100)
-    await asyncio.sleep(0.5)
-    before = (len(asyncio.all_tasks()), descriptors())
+    before = await quiet()
     await come_and_go(proxy, closed, FLOWS)
-    assert await settled(before) <= before
+    assert await is_as_before(before)
     assert await come_and_go(proxy, origin, 1) == 0

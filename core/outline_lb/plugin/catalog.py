@@ -11,11 +11,6 @@ from ..base.errors import PluginError
 from .discovery import GROUPS, InstalledPlugin
 
 if TYPE_CHECKING:
-    from ..datapath.cipher import Cipher
-    from ..datapath.frontend import Frontend, FrontendDeps
-    from ..datapath.transport import Listener, ListenerDeps, Transport, TransportDeps
-    from ..monitoring.probe import Probe
-    from ..selection.policy import Policy
     from .registration import Registration
 
 RegistrationT = TypeVar("RegistrationT", bound="Registration[Any, Any, Any]")
@@ -87,33 +82,3 @@ class Catalog:
             return self._shelves[kind]
         except KeyError:
             raise PluginError(f"there is no kind of plugin called {kind}: the kinds are {', '.join(self._shelves)}") from None
-
-    @property
-    def frontends(self) -> Shelf[Registration[Any, FrontendDeps, Frontend]]:
-        """What applications speak."""
-        return self._shelves["frontend"]
-
-    @property
-    def transports(self) -> Shelf[Registration[Any, TransportDeps, Transport]]:
-        """Ways to servers."""
-        return self._shelves["transport"]
-
-    @property
-    def listeners(self) -> Shelf[Registration[Any, ListenerDeps, Listener]]:
-        """Accepting halves of transports."""
-        return self._shelves["listener"]
-
-    @property
-    def ciphers(self) -> Shelf[Registration[Any, None, Cipher]]:
-        """What makes a stream to a server one to a target."""
-        return self._shelves["cipher"]
-
-    @property
-    def policies(self) -> Shelf[Registration[Any, None, Policy]]:
-        """What chooses upstreams."""
-        return self._shelves["policy"]
-
-    @property
-    def probes(self) -> Shelf[Registration[Any, None, Probe]]:
-        """What measures upstreams."""
-        return self._shelves["probe"]

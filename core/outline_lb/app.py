@@ -17,6 +17,7 @@ from .config.settings import Settings
 from .datapath.balancer import FlowListeners
 from .datapath.carrier import Carrier
 from .datapath.frontend import Frontend
+from .monitoring.keeper import Keeper
 from .net.service_manager import notify, notify_reloading
 from .plugin.notifier import Notifier
 from .running.changes import compare
@@ -97,6 +98,7 @@ class App:
             self._patience = anyio.CancelScope()
             carrier = Carrier(tasks)
             self._system = system = System(tasks, carrier, FlowListeners(self._flow_opened, self._flow_closed), self._health_changed)
+            tasks.start_soon(Keeper(system.upstreams).run)
             try:
                 await system.apply(self._settings)
                 self._freeze()

@@ -164,7 +164,7 @@ async def test_debug_lines_tell_all_about_a_connection(start: StartProgram, orig
     config = {
         "version": 1,
         "frontends": {"local": {"type": "socks5", "listen": "127.0.0.1:0"}},
-        "pools": {"main": {"probes": []}},
+        "pools": {"main": {"probes": [], "standby": 0}},
         "upstreams": {"far": upstream},
     }
     client = await start("client", config)

@@ -33,6 +33,7 @@ pools:
     health: {interval: 1m, timeout: 500ms, fail_threshold: 3, success_threshold: 2, cooldown: 0s}
     probes: [*probe, handshake]
     connect_timeout: 4s
+    standby: 7
     upstreams: [{name: b, weight: 0.5, tier: 1}, a]
   main: {probes: []}
 upstreams:
@@ -75,7 +76,7 @@ def test_a_full_document_is_read() -> None:
     assert fast.policy.options == {"sticky_ttl": "5s"}
     assert fast.health == HealthOptions(60.0, 0.5, 3, 2, 0.0)
     assert [(probe.type, probe.options) for probe in fast.probes] == [("ping", {"count": 2}), ("handshake", {})]
-    assert fast.connect_timeout == 4.0
+    assert (fast.connect_timeout, fast.standby, main.standby) == (4.0, 7, 2)
     assert fast.members == (MemberSettings("b", 0.5, 1), MemberSettings("a", 3.0, 0))
     assert main.probes == ()
     assert main.members == (MemberSettings("a", 3.0), MemberSettings("b"))

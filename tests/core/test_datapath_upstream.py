@@ -4,12 +4,17 @@ import asyncio
 
 import pytest
 
-from outline_lb.base.errors import StreamError, UpstreamError
+from outline_lb.base.address import Address
+from outline_lb.base.errors import GoingAwayError, StreamError, TruncatedError, UpstreamError
 from outline_lb.base.flow import Network
 from outline_lb.base.stream import Stream
+from outline_lb.datapath.carried import CarriedStream
+from outline_lb.datapath.cipher import ClientCipher, Opener, Sealer
 from outline_lb.datapath.transport import StreamEndpoint
+from outline_lb.datapath.tunnel import Tunnel
 from outline_lb.datapath.upstream import Upstream
 from outline_lb.selection.health import Health, HealthOptions, State
+from outline_lb.testing.candidates import fake_flow
 from outline_lb.testing.clock import settle
 from outline_lb.testing.dialers import FakeDialer
 from outline_lb.testing.streams import FakeStream
@@ -119,3 +124,104 @@ async def test_silence_that_began_before_the_last_evidence_says_nothing_new() ->
     assert watched.state() == (State.UP, 0)
     watched.upstream.silent(Network.TCP, loop.time())
     assert watched.state() == (State.UP, 1)
+
+
+@pytest.mark.parametrize("error", [TruncatedError("no Close"), ConnectionResetError(), BrokenPipeError()])
+async def test_a_cut_without_a_word_is_a_doubt_and_no_failure(error: Exception) -> None:
+    watched = Watched(SlowEndpoint())
+    for _ in range(5):
+        watched.upstream.broke(Network.TCP, error)
+    assert watched.state() == (State.UNKNOWN, 0)
+    assert watched.upstream.health[Network.TCP].doubted
+    assert not watched.upstream.health[Network.UDP].doubted
+
+
+async def test_a_server_that_goes_away_gets_no_new_flows_for_a_while() -> None:
+    watched, now = Watched(SlowEndpoint()), asyncio.get_running_loop().time()
+    watched.upstream.broke(Network.TCP, GoingAwayError("1012"))
+    health = watched.upstream.health[Network.TCP]
+    assert (health.available(now), health.cooldown_left(now)) == (False, 20)
+
+
+@pytest.mark.parametrize("by_probe", [True, False])
+async def test_a_server_that_says_when_to_come_again_is_left_alone_until_then(by_probe: bool) -> None:
+    watched, now = Watched(SlowEndpoint()), asyncio.get_running_loop().time()
+    error = UpstreamError("upgrade", "503", retry_after=90)
+    if by_probe:
+        watched.upstream.probed(Network.TCP, None, error)
+    else:
+        watched.upstream.dialled(Network.TCP, None, error)
+    assert watched.upstream.health[Network.TCP].cooldown_left(now) == 90
+    assert watched.told == [("a", Network.TCP, False, "upgrade: 503")]
+
+
+class Plain(ClientCipher):
+    """No cipher: the target's name goes ahead."""
+
+    def stream(self, target: Address) -> tuple[Sealer, Opener]:
+        raise NotImplementedError
+
+
+def tunnelled(endpoint: StreamEndpoint) -> Upstream:
+    health = {Network.TCP: Health(HealthOptions())}
+    upstream = Upstream("a", Tunnel(endpoint, Plain()), endpoint, health)
+    upstream.keep_ready(1)
+    return upstream
+
+
+async def test_a_waiting_connection_is_taken_and_says_nothing_about_the_server() -> None:
+    endpoint = SlowEndpoint()
+    upstream = tunnelled(endpoint)
+    first = await upstream.open(fake_flow())
+    assert (first.fresh, first.seconds) == (True, pytest.approx(0.3))
+    await asyncio.sleep(1)
+    second = await upstream.open(fake_flow())
+    assert (second.fresh, second.seconds) == (False, None)
+    upstream.close()
+    await settle()
+
+
+async def test_waiting_connections_are_dropped_on_any_failure_and_at_the_end() -> None:
+    for end in (
+        lambda upstream: upstream.probed(Network.TCP, None, FAILED),
+        lambda upstream: upstream.dialled(Network.TCP, None, FAILED),
+        lambda upstream: upstream.broke(Network.TCP, StreamError("1011")),
+        lambda upstream: upstream.close(),
+    ):
+        upstream = tunnelled(SlowEndpoint())
+        assert upstream.standby is not None
+        await upstream.open(fake_flow())
+        await asyncio.sleep(1)
+        assert len(upstream.standby) == 1
+        end(upstream)
+        assert len(upstream.standby) == 0
+        await settle()
+
+
+async def test_a_handshake_that_a_probe_made_waits_for_a_flow_where_one_is_missing() -> None:
+    endpoint = SlowEndpoint()
+    upstream = tunnelled(endpoint)
+    assert upstream.standby is not None
+    assert upstream.standby.take() is None  # a flow was here
+    upstream.health[Network.TCP].succeeded(0, 0.1)
+    await upstream.handshake()
+    assert len(upstream.standby) == 1
+    upstream.close()
+    await settle()
+
+
+async def test_a_direct_connection_has_none_that_wait() -> None:
+    upstream = Upstream("a", FakeDialer(), None, {Network.TCP: Health(HealthOptions())})
+    upstream.keep_ready(2)
+    assert upstream.standby is None
+    upstream.close()
+
+
+async def test_what_came_for_the_flows_under_way_is_added_up() -> None:
+    upstream = Upstream("a", FakeDialer(), None, {Network.TCP: Health(HealthOptions())})
+    streams = [CarriedStream(lower := FakeStream(), upstream, fake_flow(), lambda *_: None) for _ in range(2)]
+    for stream in streams:
+        stream.data_received(bytes(100))
+    assert (upstream.active, upstream.received) == (2, 200)
+    lower.lose(ConnectionResetError())
+    assert (upstream.active, upstream.received) == (1, 100)

@@ -241,3 +241,52 @@ def test_whatever_happens_it_becomes_usable_again(history: list[tuple[str, float
         assert (found.state is State.DOWN) <= (found.successes < success_threshold)
     found.dial_given_up()  # what was under way ends some time
     assert found.available(now + MAX_COOLDOWN)
+
+
+def test_a_refusal_by_the_server_itself_makes_it_down_at_once_for_as_long_as_it_says() -> None:
+    found = health(fail_threshold=5)
+    assert found.refused(100, 120)
+    assert found.state is State.DOWN
+    assert not found.available(219)
+    assert found.available(220)
+    assert not found.refused(230, 1)  # told once
+    assert not found.available(240), "half-open only after a cooldown"
+
+
+def test_a_refusal_for_ever_ends_after_the_longest_cooldown() -> None:
+    found = health()
+    found.refused(100, 1e9)
+    assert found.cooldown_left(100) == MAX_COOLDOWN
+
+
+def test_a_refusal_shortens_no_cooldown() -> None:
+    found = health(cooldown=60)
+    found.dial_failed(100)
+    found.refused(100, 1)
+    assert found.cooldown_left(100) == 60
+
+
+def test_a_flow_that_is_opened_ends_a_refusal() -> None:
+    found = health()
+    found.refused(100, 300)
+    assert found.dial_succeeded(110, 0.1)
+    assert found.available(110)
+
+
+def test_ejected_means_a_cooldown_and_one_failure_and_not_more_for_many_flows_at_once() -> None:
+    found = health(fail_threshold=2)
+    found.succeeded(99, 0.1)
+    assert not found.ejected(100)
+    assert not found.available(119)
+    assert found.ejected(100)
+    assert found.cooldown_left(100) == 20
+
+
+def test_a_doubt_lasts_until_there_is_evidence() -> None:
+    found = health()
+    for evidence in (lambda: found.succeeded(100, 0.1), lambda: found.failed(101)):
+        found.doubt()
+        assert found.doubted
+        evidence()
+        assert not found.doubted
+    assert found.available(101)

@@ -266,3 +266,28 @@ async def test_cancelling_ends_everything_also_probes_under_way() -> None:
         assert probe.running == PARALLEL
     assert probe.running == 0
     assert asyncio.all_tasks() == before
+
+
+async def test_a_doubt_hurries_the_probe_once_the_last_evidence_is_an_interval_old() -> None:
+    upstream, probe = fake_upstream(None, name="a"), FakeProbe()
+    async with monitored([upstream], probe):
+        await loop().advance(200)  # probed every half minute now
+        while loop().time() - probe.of()[-1] > 1:
+            await loop().advance(0.5)
+        last = probe.of()[-1]
+        upstream.health[TCP].doubt()
+        await loop().advance(4.5)
+        assert probe.of()[-1] == last
+        await loop().advance(2.5)
+        assert probe.of()[-1] == pytest.approx(last + 6, abs=1 + JITTER + SLACK)
+        assert not upstream.health[TCP].doubted
+
+
+async def test_a_server_that_says_when_to_come_again_is_not_asked_before() -> None:
+    upstream, probe = fake_upstream(None, name="a"), FakeProbe()
+    probe.broken = UpstreamError("upgrade", "503", retry_after=120)
+    async with monitored([upstream], probe):
+        await loop().advance(119)
+        assert len(probe.of()) == 1
+        await loop().advance(2)
+        assert len(probe.of()) == 2

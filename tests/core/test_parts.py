@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -12,7 +13,7 @@ from outline_lb.config.settings import Settings
 from outline_lb.datapath.balancer import FlowListeners
 from outline_lb.datapath.carrier import Carrier
 from outline_lb.net.listener import SocketListener
-from outline_lb.running.parts import Builder, Parts, judges
+from outline_lb.running.parts import Builder, Parts, judges, standbys
 from outline_lb.selection.health import HealthOptions
 
 Build = Callable[[Settings, Parts], Parts]
@@ -75,6 +76,13 @@ async def test_another_frontend_of_the_same_name_has_the_same_route(build: Build
 def test_upstreams_are_judged_as_their_pool_says() -> None:
     options = HealthOptions(fail_threshold=7)
     assert judges(Machinery().settings(health=options)) == {"one": options}
+
+
+def test_as_many_connections_wait_as_the_most_demanding_pool_wants() -> None:
+    settings = Machinery().settings(upstreams=("one", "two", "three"))
+    members = settings.pools["main"].members
+    pools = {str(count): replace(settings.pools["main"], members=members[:count], standby=count) for count in (1, 2)}
+    assert standbys(replace(settings, pools=pools)) == {"one": 2, "two": 2, "three": 0}
 
 
 async def test_a_transport_that_cannot_dial_needs_a_secret(build: Build) -> None:

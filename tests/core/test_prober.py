@@ -20,6 +20,7 @@ pytestmark = pytest.mark.fake_clock
 
 TIMEOUT = 3.0
 REFUSED = UpstreamError("connect", "refused")
+STUCK = Finding(doubtful="the event loop was stuck")
 
 
 class Says(Probe):
@@ -113,7 +114,7 @@ async def test_cancelling_the_round_is_not_taken_for_a_broken_probe() -> None:
 
 async def test_a_failure_while_the_loop_was_stuck_is_doubtful() -> None:
     assert await run(Says(0.1, after=1, then=lambda: block(5)), Says(REFUSED, after=0.1)) == Finding(works=False, error=REFUSED)
-    assert await run(Says(REFUSED, after=1, then=lambda: block(1))) == Finding(doubtful=True)
+    assert await run(Says(REFUSED, after=1, then=lambda: block(1))) == STUCK
 
 
 async def test_a_time_limit_that_passed_while_the_loop_was_stuck_is_doubtful() -> None:
@@ -122,7 +123,7 @@ async def test_a_time_limit_that_passed_while_the_loop_was_stuck_is_doubtful() -
         block(20)
 
     task = asyncio.create_task(stuck())
-    assert await run(Says(0.1, after=4)) == Finding(doubtful=True)
+    assert await run(Says(0.1, after=4)) == STUCK
     await task
 
 
@@ -132,3 +133,36 @@ async def test_a_success_while_the_loop_was_stuck_counts_without_its_time() -> N
 
 async def test_a_little_lag_changes_nothing() -> None:
     assert await run(Says(REFUSED, after=1, then=lambda: block(0.5))) == Finding(works=False, error=REFUSED)
+
+
+class Moving:
+    """A flow."""
+
+    received = 0
+
+    def keep_alive(self, doubt: bool = False) -> None: ...
+
+
+async def test_no_answer_while_bytes_come_over_the_same_upstream_is_doubtful() -> None:
+    upstream, flow, later = fake_upstream(None), Moving(), Says(0.1)
+    upstream.carried.add(flow)
+
+    async def move() -> None:
+        await asyncio.sleep(1)
+        flow.received += 1000
+
+    task = asyncio.create_task(move())
+    assert await Prober([Says(0.1, after=4), later], TIMEOUT).run(upstream, Network.TCP) == Finding(doubtful="flows were moving: the way is full")
+    assert not later.calls
+    assert (await Prober([Says(0.1, after=4)], TIMEOUT).run(upstream, Network.TCP)).works is False  # nothing moved this time
+    await task
+
+
+async def test_a_refusal_counts_whatever_moves() -> None:
+    upstream, flow = fake_upstream(None), Moving()
+    upstream.carried.add(flow)
+
+    def move() -> None:
+        flow.received += 1000
+
+    assert (await Prober([Says(REFUSED, after=1, then=move)], TIMEOUT).run(upstream, Network.TCP)).works is False

@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import struct
+import sys
 import weakref
 from typing import Any
 
@@ -762,3 +763,55 @@ async def test_a_socket_whose_options_are_refused_is_a_stream_all_the_same(monke
         stream.set_sink(sink)
         stream.abort()
         assert isinstance(await wait_lost(sink), AbortedError)
+
+
+class TellsOfItself(socket.socket):
+    """A socket whose kernel says what the test wants about acknowledgements."""
+
+    unacked = probes = 0
+    silent_ms = 0
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:  # type: ignore[override]
+        if (level, option) != (socket.IPPROTO_TCP, net_socket._TCP_INFO):
+            return super().getsockopt(level, option, size) if size else super().getsockopt(level, option)
+        info = bytearray(super().getsockopt(level, option, size))
+        info[3] = self.probes
+        info[24:28] = self.unacked.to_bytes(4, sys.byteorder)
+        info[56:60] = self.silent_ms.to_bytes(4, sys.byteorder)
+        return bytes(info)
+
+
+@pytest.mark.skipif(net_socket._TCP_INFO is None, reason="this system does not tell about acknowledgements")
+@pytest.mark.parametrize(
+    ("unacked", "probes", "silent_ms", "gone"),
+    [(0, 0, 600_000, False), (3, 0, 59_000, False), (3, 0, 61_000, True), (0, 2, 59_000, False), (0, 2, 61_000, True)],
+)
+async def test_a_peer_that_acknowledges_nothing_for_long_is_gone(unacked: int, probes: int, silent_ms: int, gone: bool) -> None:
+    one, two = tcp_pair()
+    with two:
+        told = TellsOfItself(one.family, one.type, one.proto, one.detach())
+        told.unacked, told.probes, told.silent_ms = unacked, probes, silent_ms
+        stream, sink = SocketStream(told), RecordingSink()
+        stream.set_sink(sink)
+        stream.keep_alive()
+        await settle()
+        assert sink.events == (["lost: TimeoutError"] if gone else [])
+        stream.abort()
+        await settle()
+        stream.keep_alive()  # once over, nothing
+
+
+@pytest.mark.skipif(net_socket._TCP_INFO is None, reason="this system does not tell about acknowledgements")
+async def test_a_peer_that_does_not_read_acknowledges_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net_socket, "ANSWERLESS", 5.0)
+    one, two = tcp_pair(small=True)
+    with two:
+        stream, sink = SocketStream(one), RecordingSink()
+        stream.set_sink(sink)
+        stream.write(bytes(MEGABYTE))
+        await asyncio.sleep(0.5)
+        stream.keep_alive()
+        await settle()
+        assert sink.events == ["pause"]
+        stream.abort()
+        await settle()

@@ -37,6 +37,19 @@ async def test_a_hop_forwards_what_it_is_told() -> None:
     assert (hop.local_address, hop.peer_address) == (lower.local_address, lower.peer_address)
 
 
+async def test_a_hop_lets_the_streams_below_keep_alive() -> None:
+    asked: list[bool] = []
+
+    class Below(FakeStream):
+        def keep_alive(self, doubt: bool = False) -> None:
+            asked.append(doubt)
+
+    hop = Hop(Hop(Below()))
+    hop.keep_alive()
+    hop.keep_alive(doubt=True)
+    assert asked == [False, True]
+
+
 async def test_a_hop_forwards_what_it_hears() -> None:
     lower, _, sink = await pile()
     lower.feed(b"data")

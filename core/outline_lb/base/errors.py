@@ -12,6 +12,7 @@
     │   └── TargetError      ... because of the target itself: another upstream would not help
     └── StreamError          a stream ended other than cleanly (also a ConnectionError)
         ├── ProtocolError    the peer broke the protocol
+    ├── GoingAwayError   the server said that it goes away, or wants to be left alone
         ├── TruncatedError   the peer's end came without saying that it was one
         └── AbortedError     our own side ended it
 """
@@ -116,7 +117,22 @@ class DialError(OutlineLBError):
 
 
 class UpstreamError(DialError):
-    """The upstream could not be reached or did not answer as it should: another one may do."""
+    """The upstream could not be reached or did not answer as it should: another one may do.
+
+    :param operation: as for `DialError`, and so are `cause`, `sent` and `reason`
+    :param retry_after: seconds in which it is no use to try again, if the server said so
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        cause: BaseException | str,
+        sent: bool = False,
+        reason: Reason | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(operation, cause, sent, reason)
+        self.retry_after = retry_after
 
 
 class TargetError(DialError):
@@ -129,6 +145,10 @@ class StreamError(OutlineLBError, ConnectionError):
 
 class ProtocolError(StreamError):
     """The peer broke the protocol."""
+
+
+class GoingAwayError(StreamError):
+    """The server ended the stream because it goes away, restarts, or has too much to do: new ones are better opened elsewhere."""
 
 
 class TruncatedError(StreamError):

@@ -126,6 +126,13 @@ class Stream(ABC):
     def resume_reading(self) -> None:
         """Deliver again; idempotent. Never calls the sink from inside."""
 
+    def keep_alive(self, doubt: bool = False) -> None:  # noqa: B027 - optional
+        """Called now and then (see `outline_lb.monitoring.keeper`): let a silent peer show that it is there, and keep what lies in between from
+        forgetting the connection. A stream whose peer is gone aborts.
+
+        :param doubt: whether the connection may just have died: ask at once, whatever was heard before, and wait only until the next call
+        """
+
 
 class _Nobody(StreamSink):
     """The sink of a stream that has none yet, or none any more."""
@@ -219,3 +226,6 @@ class Hop(Stream, StreamSink):
 
     def resume_reading(self) -> None:
         self.lower.resume_reading()
+
+    def keep_alive(self, doubt: bool = False) -> None:
+        self.lower.keep_alive(doubt)

@@ -117,7 +117,7 @@ class _Builder:
         members = self._members(node, at)
         if policy is None or probes is None:
             return None
-        return PoolSettings(name, policy, health, probes, timeout, members)
+        return PoolSettings(name, policy, health, probes, timeout, members, node["standby"])
 
     def _policy(self, node: Mapping[str, Any], at: str) -> ComponentSpec[Any, Any] | None:
         pointer = join(at, "policy")

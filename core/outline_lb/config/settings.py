@@ -55,6 +55,7 @@ class PoolSettings:
     :param probes: how they are measured
     :param connect_timeout: seconds that a flow may take to open
     :param members: the upstreams; at least one
+    :param standby: connections to each server in use that wait for flows
     """
 
     name: str
@@ -63,6 +64,7 @@ class PoolSettings:
     probes: tuple[ComponentSpec[None, Probe], ...]
     connect_timeout: float
     members: tuple[MemberSettings, ...]
+    standby: int = 0
 
 
 @dataclass(frozen=True, slots=True)

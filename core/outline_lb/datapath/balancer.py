@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -12,9 +13,10 @@ import structlog
 from ..base.dialer import StreamDialer
 from ..base.errors import DialError, Reason, TargetError, UpstreamError, describe
 from ..base.flow import Flow, Network
-from ..base.stream import Buffer, Hop, Stream
+from ..base.stream import Stream
 from ..selection.policy import Candidate, Outcome, Policy
-from .upstream import Upstream
+from .carried import CarriedStream
+from .upstream import Opening, Upstream
 
 log = structlog.get_logger("balancer")
 
@@ -102,8 +104,8 @@ class Balancer(StreamDialer):
     async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
         self.dialling += 1
         try:
-            stream, member = await _Dial(self, flow).run(self._connect_timeout)
-            carried = _CarriedStream(stream, self, member, flow)
+            opening, member = await _Dial(self, flow).run(self._connect_timeout)
+            carried = CarriedStream(member.upstream.begin(opening, flow), member.upstream, flow, partial(self._closed, member))
         finally:
             self.dialling -= 1
         carried.write(first)
@@ -130,10 +132,9 @@ class Balancer(StreamDialer):
         """Tell the policy how it went."""
         self._policy.done(member, flow, outcome, asyncio.get_running_loop().time())
 
-    def closed(self, stream: _CarriedStream, exc: Exception | None) -> None:
+    def _closed(self, member: Member, stream: CarriedStream, exc: Exception | None) -> None:
         """A carried stream is over."""
-        member, flow = stream.member, stream.flow
-        member.upstream.active -= 1
+        flow = stream.flow
         self.done(member, flow, Outcome.CLOSED)
         seconds = round(asyncio.get_running_loop().time() - flow.started, 4)
         log.debug("flow closed", flow=flow.id, upstream=member.name, sent=stream.sent, received=stream.received, seconds=seconds, error=exc)
@@ -143,12 +144,12 @@ class Balancer(StreamDialer):
 class _Attempt:
     """One upstream that is being dialled for a flow."""
 
-    __slots__ = ("member", "started", "stream")
+    __slots__ = ("member", "opening", "started")
 
     def __init__(self, member: Member, started: float) -> None:
         self.member = member
         self.started = started
-        self.stream: Stream | None = None  # once there is one
+        self.opening: Opening | None = None  # once there is one
 
 
 class _Dial:
@@ -163,14 +164,14 @@ class _Dial:
         self._balancer = balancer
         self._flow = flow
         self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[asyncio.Task[Stream]] = self._loop.create_future()
-        self._attempts: dict[asyncio.Task[Stream], _Attempt] = {}  # under way, or successful
+        self._answer: asyncio.Future[asyncio.Task[Opening]] = self._loop.create_future()
+        self._attempts: dict[asyncio.Task[Opening], _Attempt] = {}  # under way, or successful
         self._tried: list[Member] = []
         self._errors: list[str] = []
         self._next: asyncio.TimerHandle | None = None
         self._over = False
 
-    async def run(self, seconds: float) -> tuple[Stream, Member]:
+    async def run(self, seconds: float) -> tuple[Opening, Member]:
         """Try until one succeeds.
 
         :param seconds: for all attempts together
@@ -199,31 +200,32 @@ class _Dial:
         self._tried.append(member)
         log.debug("dialling", flow=flow.id, upstream=member.name)
         member.upstream.health[flow.network].dialling()
-        task = self._loop.create_task(member.upstream.dialer.dial_stream(flow))
+        task = self._loop.create_task(member.upstream.open(flow))
         self._attempts[task] = _Attempt(member, self._loop.time())
         task.add_done_callback(self._ended)
         self._next = self._loop.call_later(_patience(member, flow.network), self._start_next)
 
-    def _ended(self, task: asyncio.Task[Stream]) -> None:
+    def _ended(self, task: asyncio.Task[Opening]) -> None:
         attempt = self._attempts[task]
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        self._judge(attempt, error)
-        if error is None:
-            attempt.stream = task.result()
+        opening = task.result() if error is None else None
+        self._judge(attempt, opening, error)
+        if opening is not None:
+            attempt.opening = opening
             if self._over:
-                attempt.stream.close()
+                attempt.member.upstream.give_back(opening)
             elif not self._answer.done():
                 self._answer.set_result(task)
-        elif not self._over:
+        elif error is not None and not self._over:
             del self._attempts[task]
             self._failed(attempt.member, error)
 
-    def _judge(self, attempt: _Attempt, error: BaseException | None) -> None:
+    def _judge(self, attempt: _Attempt, opening: Opening | None, error: BaseException | None) -> None:
         """Tell the upstream's health how an attempt went."""
         upstream, network = attempt.member.upstream, self._flow.network
-        if error is None:
-            upstream.dialled(network, self._loop.time() - attempt.started if upstream.endpoint else None, None)
-        elif isinstance(error, (TargetError, asyncio.CancelledError)):
+        if opening is not None and opening.fresh:
+            upstream.dialled(network, opening.seconds, None)
+        elif error is None or isinstance(error, (TargetError, asyncio.CancelledError)):
             upstream.health[network].dial_given_up()
         else:
             upstream.dialled(network, None, error if isinstance(error, DialError) else UpstreamError("dial", error))
@@ -265,8 +267,8 @@ class _Dial:
         flow = self._flow
         for task, attempt in self._attempts.items():
             member = attempt.member
-            if attempt.stream is not None:
-                attempt.stream.close()
+            if attempt.opening is not None:
+                member.upstream.give_back(attempt.opening)
             else:
                 task.cancel()
                 log.debug("dial given up", flow=flow.id, upstream=member.name)
@@ -278,40 +280,3 @@ class _Dial:
 def _patience(member: Member, network: Network) -> float:
     latency = member.latency(network)
     return MAX_PATIENCE if latency is None else min(max(PATIENCE_FACTOR * latency, MIN_PATIENCE), MAX_PATIENCE)
-
-
-class _CarriedStream(Hop):
-    """Counts what goes through, and tells the balancer when it is over."""
-
-    __slots__ = ("_balancer", "_ended", "flow", "member", "received", "sent")
-
-    def __init__(self, lower: Stream, balancer: Balancer, member: Member, flow: Flow) -> None:
-        self._balancer = balancer
-        self.member = member
-        self.flow = flow
-        self.sent = self.received = 0
-        self._ended = False  # the upstream did its part
-        member.upstream.active += 1
-        super().__init__(lower)
-
-    def data_received(self, data: Buffer) -> None:
-        self.received += len(data)
-        self.upper.data_received(data)
-
-    def eof_received(self) -> None:
-        self._ended = True
-        self.upper.eof_received()
-
-    def write(self, data: Buffer) -> None:
-        self.sent += len(data)
-        self.lower.write(data)
-
-    def commit(self, size: int) -> None:
-        self.sent += size
-        self.lower.commit(size)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and not (self.over or self._ended):  # nobody on this side ended it, and the answer is not complete
-            self.member.upstream.broke(self.flow.network, exc)
-        super().connection_lost(exc)
-        self._balancer.closed(self, exc)

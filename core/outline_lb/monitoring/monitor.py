@@ -11,7 +11,6 @@ Flows never wait for any of this: probes open their own streams, and only so man
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from random import Random
 from typing import Final
@@ -22,7 +21,8 @@ import structlog
 from ..base.duration import format_duration
 from ..base.flow import Network
 from ..datapath.upstream import Upstream
-from ..selection.health import HealthOptions, State
+from ..selection.health import MAX_COOLDOWN, HealthOptions, State
+from .absence import ASLEEP, Absence
 from .pace import JITTER, Pace, jittered
 from .probe import Probe
 from .prober import Finding, Prober
@@ -33,10 +33,6 @@ PARALLEL: Final = 8
 """Upstreams of one pool that are probed at the same time. The others wait, and that time does not count against them."""
 LOOK: Final = 1.0
 """Seconds between two looks around."""
-ASLEEP: Final = 5.0
-"""Seconds without a look around after which the process was stopped, or the machine asleep: all connections may be dead."""
-
-_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps, as the loop's does not
 
 
 class Monitor:
@@ -70,16 +66,15 @@ class Monitor:
             watch.hurry()
 
     async def _look_around(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, absence = asyncio.get_running_loop(), Absence()
         while True:
-            before, before_sleep = loop.time(), time.clock_gettime(_CLOCK)
             await anyio.sleep(LOOK)
-            away = max(loop.time() - before, time.clock_gettime(_CLOCK) - before_sleep)
+            away = absence.seconds()
             if away > ASLEEP:
                 log.info("was asleep, probing everything", seconds=format_duration(away))
                 self.probe_now()
             for watch in self._watches:
-                watch.look()
+                watch.look(loop.time())
 
 
 class _Watch:
@@ -109,20 +104,27 @@ class _Watch:
         """Do not wait for the planned time."""
         self._called.set()
 
-    def look(self) -> None:
-        """Hurry if it worked at the last probe, and something else (a flow, another pool's probe) found that it does not."""
-        if self._health.failures and not self._failures:
+    def look(self, now: float) -> None:
+        """Hurry if it worked at the last probe, and something else (a flow, another pool's probe) found that it does not, or that it may not. What
+        is only a doubt waits until the last evidence is as old as the interval: flows may be cut off by their targets all day.
+        """
+        health = self._health
+        old = health.checked is None or now >= health.checked + health.options.interval
+        if (health.failures and not self._failures) or (health.doubted and old):
             self.hurry()
 
     def _take(self, finding: Finding) -> float:
         """Tell the upstream what was found, and return the seconds until the next probe."""
         if finding.doubtful:
-            log.debug("probe failed while the event loop was stuck: not counted", upstream=self._upstream.name, network=self._network.value)
+            log.debug("probe failed, not counted", upstream=self._upstream.name, network=self._network.value, because=finding.doubtful)
             return self._pace.soon()
         if finding.works is None:
             return self._pace.silent()
         self._upstream.probed(self._network, finding.seconds, finding.error)
-        return self._pace.worked(self._health.latency, self._health.state is State.UP) if finding.works else self._pace.failed()
+        if finding.works:
+            return self._pace.worked(self._health.latency, self._health.state is State.UP)
+        retry_after = getattr(finding.error, "retry_after", None) or 0.0
+        return max(self._pace.failed(), min(retry_after, MAX_COOLDOWN))
 
     async def _wait(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

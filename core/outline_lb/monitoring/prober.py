@@ -31,13 +31,13 @@ class Finding:
     :param works: None if they say nothing
     :param seconds: what the last probe that measured took; None if that is not known
     :param error: why it does not work
-    :param doubtful: a probe failed, but it may have been the loop's fault
+    :param doubtful: a probe failed, but this may be why; "": it did not, or there is no excuse
     """
 
     works: bool | None = None
     seconds: float | None = None
     error: DialError | None = None
-    doubtful: bool = False
+    doubtful: str = ""
 
 
 class Prober:
@@ -45,7 +45,8 @@ class Prober:
 
     The time that counts is the last one's: put the probe that comes closest to real use at the end. A probe that returns None is left out; one that
     breaks (any exception but `DialError` and `TimeoutError`) or that could not reach its own target is reported once and left out as well.
-    While the event loop is stuck, nobody looks at the answers: a failure is then doubtful, and a success counts without its time.
+    While the event loop is stuck, nobody looks at the answers: a failure is then doubtful, and a success counts without its time. A probe that got
+    no answer while bytes came for flows over the same upstream is doubtful too: it had to queue behind them.
 
     :param probes: at least one, if anything is to be found out
     :param timeout: seconds that one probe may take
@@ -64,16 +65,21 @@ class Prober:
                 found = await self._measure(probe, upstream, network)
             stuck = lag.seconds > self._timeout * MAX_LAG
             if found.works is False:
-                return Finding(doubtful=True) if stuck else found
+                return Finding(doubtful="the event loop was stuck") if stuck else found
+            if found.doubtful:
+                return found
             if found.works:
                 finding = Finding(works=True) if stuck else found
         return finding
 
     async def _measure(self, probe: Probe, upstream: Upstream, network: Network) -> Finding:
+        received = upstream.received
         try:
             with anyio.fail_after(self._timeout):
                 seconds = await probe.measure(upstream, network)
         except TimeoutError:
+            if upstream.received > received:
+                return Finding(doubtful="flows were moving: the way is full")
             limit = format_duration(self._timeout)
             return Finding(works=False, error=UpstreamError("probe", TimeoutError(f"no answer within {limit}")))
         except TargetError as exc:  # the upstream is not to blame

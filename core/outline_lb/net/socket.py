@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import struct
+import sys
 from collections import deque
 from itertools import islice
 from typing import Final
@@ -25,6 +27,13 @@ LINGER: Final = 2.0
 STALL: Final = 300.0
 """Seconds without any progress after which `close` gives up a peer that does not take what was written (some players pause for minutes)."""
 
+ANSWERLESS: Final = 60.0
+"""Seconds without an acknowledgement of what was sent, after which `keep_alive` takes the peer for gone; the kernel tries for 15 minutes."""
+
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, probes: two minutes until an idle peer is gone
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # Linux
+_INFO_SIZE = 104
+_UNACKED, _PROBES, _LAST_ACK = 24, 3, 56  # where struct tcp_info has tcpi_unacked, tcpi_probes, tcpi_last_ack_recv (ms)
 _RESET = struct.pack("ii", 1, 0)
 _MAX_PIECES = 64  # of the queue in one system call; any number well below IOV_MAX
 _RECEIVED = memoryview(bytearray(RECEIVE_SIZE))  # shared by all sockets of the loop: what lies here is borrowed
@@ -43,6 +52,9 @@ class SocketStream(Stream):
         with contextlib.suppress(OSError):  # some systems refuse when the peer is gone already: reading will tell
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEPALIVE.items():
+                if number := getattr(socket, name, None):
+                    sock.setsockopt(socket.IPPROTO_TCP, number, value)
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._sink: StreamSink = NOBODY
@@ -172,6 +184,16 @@ class SocketStream(Stream):
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._sock)
+
+    def keep_alive(self, doubt: bool = False) -> None:
+        """End a connection whose peer acknowledges nothing. (TCP_USER_TIMEOUT would also end one whose peer just does not read.)"""
+        if _TCP_INFO is None or self._lost is not None:
+            return
+        info = self._sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_SIZE)
+        if len(info) == _INFO_SIZE:
+            waiting = info[_PROBES] or int.from_bytes(info[_UNACKED : _UNACKED + 4], sys.byteorder)
+            if waiting and int.from_bytes(info[_LAST_ACK : _LAST_ACK + 4], sys.byteorder) > ANSWERLESS * 1000:
+                self.abort(TimeoutError(errno.ETIMEDOUT, "nothing was acknowledged for too long"))
 
     # -- ending
 

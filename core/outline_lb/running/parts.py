@@ -151,6 +151,15 @@ def judges(settings: Settings) -> dict[str, HealthOptions]:
     return options | {member.name: pool.health for pool in settings.pools.values() for member in pool.members}
 
 
+def standbys(settings: Settings) -> dict[str, int]:
+    """Return how many connections of each upstream should wait: what the most demanding of its pools says."""
+    counts = dict.fromkeys(settings.upstreams, 0)
+    for pool in settings.pools.values():
+        for member in pool.members:
+            counts[member.name] = max(counts[member.name], pool.standby)
+    return counts
+
+
 def _dialer(settings: UpstreamSettings, transport: Transport) -> tuple[StreamDialer, StreamEndpoint | None]:
     if settings.cipher is None:
         if not isinstance(transport, StreamDialer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import anyio
@@ -14,8 +14,8 @@ from ..config.settings import Settings
 from ..datapath.balancer import FlowListeners
 from ..datapath.carrier import Carrier
 from ..datapath.frontend import Frontend
-from ..datapath.upstream import HealthListener
-from .parts import Builder, FrontendPart, Parts, PoolPart, UpstreamPart, judges
+from ..datapath.upstream import HealthListener, Upstream
+from .parts import Builder, FrontendPart, Parts, PoolPart, UpstreamPart, judges, standbys
 from .sockets import HandOver, ListeningSockets
 
 log = structlog.get_logger("app")
@@ -43,6 +43,7 @@ class System:
         self._listeners = listeners
         self._on_health = on_health
         self._sockets = ListeningSockets()
+        self._leaving: set[Upstream] = set()  # removed, with flows under way
         self.parts = Parts()
 
     @property
@@ -76,7 +77,15 @@ class System:
             undo.pop_all()
         for name, options in judges(settings).items():
             parts.upstreams[name].upstream.judge_by(options)
+        for name, count in standbys(settings).items():
+            parts.upstreams[name].upstream.keep_ready(count)
         self._commit(parts, sockets, equal)
+
+    def upstreams(self) -> Iterator[Upstream]:
+        """Yield the upstreams, and those that were removed but still have flows."""
+        for part in self.parts.upstreams.values():
+            yield part.upstream
+        yield from self._leaving
 
     def stop_accepting(self) -> None:
         """Give all ports back."""
@@ -118,7 +127,27 @@ class System:
             if pool.monitor:
                 self._tasks.start_soon(_watch, pool)
         for upstream in _new(old.upstreams.values(), parts.upstreams.values()):
-            self._tasks.start_soon(_let_go, upstream, gone)
+            self._tasks.start_soon(self._let_go, upstream, gone)
+
+    async def _let_go(self, part: UpstreamPart, pools: Sequence[PoolPart]) -> None:
+        """Close a removed upstream when nothing uses it any more.
+
+        :param part: the upstream
+        :param pools: which went with it; flows that they are opening may still take it
+        """
+        upstream = part.upstream
+        balancers = [pool.balancer for pool in pools if any(member.upstream is upstream for member in pool.balancer.members)]
+        self._leaving.add(upstream)
+        upstream.close()
+        try:
+            if upstream.active:
+                log.info("upstream draining", upstream=upstream.name, flows=upstream.active)
+            while upstream.active or any(balancer.dialling for balancer in balancers):
+                await anyio.sleep(LOOK)
+            log.info("upstream closed", upstream=upstream.name)
+        finally:
+            self._leaving.discard(upstream)
+            await _close(part)
 
     @staticmethod
     async def _serve(part: FrontendPart) -> None:
@@ -135,25 +164,9 @@ async def _watch(part: PoolPart) -> None:
         await part.monitor.run()
 
 
-async def _let_go(part: UpstreamPart, pools: Sequence[PoolPart]) -> None:
-    """Close a removed upstream when nothing uses it any more.
-
-    :param part: the upstream
-    :param pools: which went with it; flows that they are opening may still take it
-    """
-    upstream = part.upstream
-    balancers = [pool.balancer for pool in pools if any(member.upstream is upstream for member in pool.balancer.members)]
-    try:
-        if upstream.active:
-            log.info("upstream draining", upstream=upstream.name, flows=upstream.active)
-        while upstream.active or any(balancer.dialling for balancer in balancers):
-            await anyio.sleep(LOOK)
-        log.info("upstream closed", upstream=upstream.name)
-    finally:
-        await _close(part)
-
-
 async def _close(part: FrontendPart | UpstreamPart) -> None:
+    if isinstance(part, UpstreamPart):
+        part.upstream.close()
     with anyio.CancelScope(shield=True):
         await (part.frontend if isinstance(part, FrontendPart) else part.transport).close()
 

@@ -14,7 +14,7 @@ from typing import Final
 ALPHA: Final = 0.2
 """Weight of a new sample in the average latency."""
 MAX_COOLDOWN: Final = 300.0
-"""Seconds that a cooldown grows to."""
+"""Seconds that a cooldown grows to, and the most that a server may ask for."""
 
 
 class State(enum.Enum):
@@ -49,7 +49,7 @@ class Health:
     :param options: how evidence is judged
     """
 
-    __slots__ = ("_cooldowns", "_ejected_until", "_trial", "checked", "failures", "latency", "options", "state", "successes")
+    __slots__ = ("_cooldowns", "_ejected_until", "_trial", "checked", "doubted", "failures", "latency", "options", "state", "successes")
 
     def __init__(self, options: HealthOptions) -> None:
         self.options = options
@@ -61,6 +61,7 @@ class Health:
         self.failures = 0
         self.successes = 0
         self.checked: float | None = None
+        self.doubted = False
 
     def available(self, now: float) -> bool:
         """Tell whether new flows may come: not in a cooldown, and up, or half-open with no flow that tries."""
@@ -89,10 +90,31 @@ class Health:
         :return: whether the state changed
         """
         self._trial = False
+        return self.ejected(now)
+
+    def ejected(self, now: float) -> bool:
+        """It should have no new flows for a while: evidence, and a cooldown, unless there is one already.
+
+        :return: whether the state changed
+        """
         if now >= self._ejected_until:
             self._cooldowns += 1
             self._ejected_until = now + min(self.options.cooldown * self._cooldowns, MAX_COOLDOWN)
         return self.failed(now)
+
+    def refused(self, now: float, seconds: float) -> bool:
+        """The server itself said that it will not serve: down at once, with a cooldown that is as long as it says.
+
+        :param seconds: how long it is no use to try again; more than 5 minutes count as 5 minutes
+        :return: whether the state changed
+        """
+        self._trial = False
+        self._ejected_until = max(self._ejected_until, now + min(seconds, MAX_COOLDOWN))
+        return self.failed(now) or self._become(State.DOWN)
+
+    def doubt(self) -> None:
+        """Something happened that need not be its fault, such as a flow that was cut off: worth a probe. `doubted` until there is evidence."""
+        self.doubted = True
 
     def dial_succeeded(self, now: float, seconds: float | None) -> bool:
         """A flow was opened.
@@ -111,6 +133,7 @@ class Health:
         :return: whether the state changed
         """
         self.checked = now
+        self.doubted = False
         self.successes = 0
         self.failures += 1
         return self.failures >= self.options.fail_threshold and self._become(State.DOWN)
@@ -122,6 +145,7 @@ class Health:
         :return: whether the state changed
         """
         self.checked = now
+        self.doubted = False
         self.failures = 0
         self.successes += 1
         if seconds is not None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outline_lb.api import ProtocolError
-from outline_lb_websocket.client_handshake import RefusedError, build_request, check_response
+from outline_lb_websocket.client_handshake import MISCONFIGURED, RefusedError, build_request, check_response
 from outline_lb_websocket.head import HeadError, split_head
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -94,3 +97,37 @@ def test_any_answer_is_taken_or_refused(head: bytes) -> None:
     except ProtocolError:
         return
     assert ACCEPT.encode() in head
+
+
+@pytest.mark.parametrize("status", [301, 302, 401, 403, 404, 405, 407, 410, 426])
+def test_where_only_a_person_can_mend_it_there_is_no_use_in_asking_soon(status: int) -> None:
+    assert RefusedError(status).retry_after == MISCONFIGURED
+
+
+@pytest.mark.parametrize("status", [400, 429, 500, 502, 503])
+def test_other_answers_may_change_at_any_time(status: int) -> None:
+    assert RefusedError(status).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120),
+        ("0", 0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
+        ("soon", None),
+        ("-5", None),
+        ("1e3", None),
+        ("٣", None),
+        ("Fri, 99 Zzz 1 x", None),
+    ],
+)
+def test_the_server_may_say_itself_when(text: str, seconds: float | None) -> None:
+    with pytest.raises(RefusedError) as caught:
+        check_response(response("HTTP/1.1 503 Service Unavailable", Retry_After=text), KEY)
+    assert caught.value.retry_after == seconds
+
+
+def test_a_date_is_counted_from_now() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=2), usegmt=True)
+    assert RefusedError(429, date).retry_after == pytest.approx(120, abs=30)

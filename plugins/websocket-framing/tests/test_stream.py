@@ -14,7 +14,7 @@ from outline_lb.testing.streams import FakeStream, RecordingSink
 from outline_lb_websocket.encoder import ClientEncoder, Encoder, ServerEncoder
 from outline_lb_websocket.frames import CLOSE, PING, PONG, FrameError
 from outline_lb_websocket.masking import apply_mask
-from outline_lb_websocket.stream import Role, WebSocketStream
+from outline_lb_websocket.stream import DEAD, Role, WebSocketStream
 
 NORMAL_CLOSE: Final = (CLOSE, b"\x03\xe8")
 ROLES = pytest.mark.parametrize("role", list(Role))
@@ -284,7 +284,7 @@ async def test_client_takes_an_empty_close_and_1000_as_the_end(payload: bytes) -
     assert rig.sink.events == ["eof"]
 
 
-@pytest.mark.parametrize("payload", [b"\x03\xe9", b"\x03\xf3out of memory", b"\x0f\xa0"])
+@pytest.mark.parametrize("payload", [b"\x03\xeb", b"\x03\xf3out of memory", b"\x0f\xa0"])
 async def test_client_takes_any_other_close_as_an_abort(payload: bytes) -> None:
     rig = Rig(Role.CLIENT)
     rig.lower.feed(rig.frame(b"data") + rig.close_frame(payload))
@@ -647,3 +647,90 @@ def test_both_roles_understand_each_other(writes: list[tuple[Role, int]], cut: i
         assert all(rig.sink.events[-2:] == ["eof", "lost"] for rig in rigs.values())
 
     run_on_clock(converse)
+
+
+# -- keep_alive
+
+
+PING_FRAME = (PING, b"")
+
+
+def pings(rig: Rig) -> int:
+    return frames(rig.lower.take(), rig.role).count(PING_FRAME)
+
+
+async def test_a_silent_server_is_pinged_and_then_given_up() -> None:
+    rig, sent = Rig(Role.CLIENT), []
+    for _ in range(DEAD):
+        rig.stream.keep_alive()
+        sent.append(pings(rig))
+    assert sent == [0, 1, 1, 1, 0]
+    assert rig.lower.calls == ["abort"]
+    await settle()
+    assert rig.sink.events == ["lost: TimeoutError"]
+
+
+async def test_anything_from_the_server_shows_that_it_is_there() -> None:
+    rig = Rig(Role.CLIENT)
+    for answer in (rig.peer.control(PONG, b""), rig.frame(b"x")) * 3:
+        for _ in range(DEAD - 1):
+            rig.stream.keep_alive()
+        rig.lower.feed(answer)
+    assert rig.lower.calls == []
+
+
+async def test_after_a_doubt_one_ping_decides() -> None:
+    rig = Rig(Role.CLIENT)
+    rig.lower.feed(rig.frame(b"x"))
+    rig.stream.keep_alive(doubt=True)
+    assert pings(rig) == 1
+    rig.stream.keep_alive(doubt=True)
+    assert pings(rig) == 1, "a second doubt waits again"
+    rig.stream.keep_alive()
+    assert rig.lower.calls == ["abort"]
+    await settle()
+
+
+async def test_a_server_that_cannot_be_heard_or_asked_is_left_alone() -> None:
+    for prepare in (
+        lambda rig: rig.stream.pause_reading(),
+        lambda rig: rig.lower.fill(),
+        lambda rig: rig.lower.feed(rig.close_frame()),
+        lambda rig: rig.stream.write_eof(),
+    ):
+        rig = Rig(Role.CLIENT)
+        prepare(rig)
+        rig.lower.take()
+        for _ in range(2 * DEAD):
+            rig.stream.keep_alive()
+        assert pings(rig) == 0
+        assert "abort" not in rig.lower.calls
+
+
+async def test_a_server_does_not_ping_its_clients() -> None:
+    rig = Rig(Role.SERVER)
+    for _ in range(2 * DEAD):
+        rig.stream.keep_alive()
+    assert (rig.lower.take(), rig.lower.calls) == (b"", [])
+
+
+async def test_the_streams_below_are_asked_too() -> None:
+    asked: list[bool] = []
+
+    class Below(FakeStream):
+        def keep_alive(self, doubt: bool = False) -> None:
+            asked.append(doubt)
+
+    stream = WebSocketStream(Below(), Role.CLIENT)
+    stream.keep_alive()
+    stream.keep_alive(True)
+    assert asked == [False, True]
+
+
+@pytest.mark.parametrize("code", [1001, 1012, 1013])
+async def test_client_takes_some_codes_as_a_wish_to_be_left_alone(code: int) -> None:
+    rig = Rig(Role.CLIENT)
+    rig.lower.feed(rig.close_frame(code.to_bytes(2, "big")))
+    assert rig.lower.calls == ["abort"]
+    await settle()
+    assert rig.sink.events == ["lost: GoingAwayError"]

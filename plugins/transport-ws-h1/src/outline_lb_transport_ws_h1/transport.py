@@ -21,7 +21,7 @@ from outline_lb.api import (
     UpstreamError,
     format_duration,
 )
-from outline_lb_websocket.client_handshake import build_request, check_response
+from outline_lb_websocket.client_handshake import RefusedError, build_request, check_response
 from outline_lb_websocket.key import new_key
 from outline_lb_websocket.stream import Role, WebSocketStream
 
@@ -99,6 +99,8 @@ class WsH1Endpoint(StreamEndpoint):
                 return await self._upgrade(stream)
         except DialError as exc:
             raise UpstreamError(exc.operation, exc.cause) from exc
+        except RefusedError as exc:
+            raise UpstreamError(operation, exc, retry_after=exc.retry_after) from exc
         except TimeoutError:
             raise UpstreamError(operation, f"no answer within {format_duration(timeout)}", reason=Reason.TIMEOUT) from None
         except OSError as exc:  # which ssl.SSLError and StreamError are too

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hmac
 import re
+import time
 from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Final
 
 from outline_lb.api import ProtocolError
 
@@ -13,6 +16,10 @@ from .head import Head, HeadError
 from .key import accept_of
 
 _STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-9][0-9]{2})(?: .*)?", re.ASCII)
+MISCONFIGURED: Final = 300.0
+"""Seconds before a server is asked again that does not know the path, or wants credentials."""
+
+_FINAL = (401, 403, 404, 405, 407, 410, 426)
 _REDIRECTED = ": it redirects; write the URL that it redirects to"
 _ADVICE = {401: ": it wants credentials", 404: ": wrong path?", 407: ": it wants credentials", 429: ": it is asked too often"}
 
@@ -21,12 +28,32 @@ class RefusedError(ProtocolError):
     """The server answered, but not with an upgrade.
 
     :param status: its HTTP status code
+    :param retry_after: its Retry-After, as it was sent
     """
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, retry_after: str = "") -> None:
         advice = _REDIRECTED if 300 <= status < 400 else _ADVICE.get(status, "")
         super().__init__(f"the server answered {status}{_phrase(status)}{advice}")
         self.status = status
+        self._retry_after = retry_after
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds in which it is no use to ask again: those of Retry-After (RFC 9110 section 10.2.3), or `MISCONFIGURED` where the answer will be the
+        same until somebody mends something; None where neither is so.
+        """
+        if self._retry_after:
+            return _seconds(self._retry_after)
+        return MISCONFIGURED if self.status in _FINAL or 300 <= self.status < 400 else None
+
+
+def _seconds(retry_after: str) -> float | None:
+    if re.fullmatch(r"[0-9]{1,9}", retry_after, re.ASCII):
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 def _phrase(status: int) -> str:
@@ -69,7 +96,7 @@ def check_response(head: bytes, key: str) -> None:
     if status is None:
         raise HeadError("the server does not speak HTTP/1.1")
     if status[1] != "101":
-        raise RefusedError(int(status[1]))
+        raise RefusedError(int(status[1]), next(iter(response.values("retry-after")), ""))
     if "websocket" not in response.tokens("upgrade") or "upgrade" not in response.tokens("connection"):
         raise HeadError("the server upgraded to something else than WebSocket")
     if not hmac.compare_digest(response.single("sec-websocket-accept").encode("latin-1"), accept_of(key).encode()):

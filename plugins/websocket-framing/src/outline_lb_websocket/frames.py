@@ -15,10 +15,13 @@ PING: Final = 0x9
 PONG: Final = 0xA
 
 NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
 UNSUPPORTED_DATA: Final = 1003
 INVALID_DATA: Final = 1007
 MESSAGE_TOO_BIG: Final = 1009
+SERVICE_RESTART: Final = 1012
+TRY_AGAIN_LATER: Final = 1013
 
 MAX_CONTROL: Final = 125
 """Bytes that a control frame may carry (section 5.5)."""
@@ -67,9 +70,22 @@ class Close:
         return cls(code, reason)
 
     @property
+    def payload(self) -> bytes:
+        """What says it in a Close frame; a reason that does not fit into it is cut."""
+        if self.code is None:
+            return b""
+        reason = self.reason.encode()[: MAX_CONTROL - 2].decode(errors="ignore")  # no part of a character
+        return self.code.to_bytes(2, "big") + reason.encode()
+
+    @property
     def clean(self) -> bool:
         """Whether it ends its direction as planned."""
         return self.code is None or self.code == NORMAL
+
+    @property
+    def going_away(self) -> bool:
+        """Whether the server would rather have its clients elsewhere."""
+        return self.code in (GOING_AWAY, SERVICE_RESTART, TRY_AGAIN_LATER)
 
     def __str__(self) -> str:
         return f"{self.code} ({self.reason!r})" if self.reason else str(self.code)

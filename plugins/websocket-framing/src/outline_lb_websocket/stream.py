@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from typing import Final
 
 import structlog
 
-from outline_lb.api import ROOM, AbortedError, Buffer, Hop, Stream, StreamError, TruncatedError
+from outline_lb.api import ROOM, AbortedError, Buffer, GoingAwayError, Hop, Stream, StreamError, TruncatedError
 
 from .decoder import FrameDecoder
 from .encoder import PAYLOAD_ROOM, ClientEncoder, ServerEncoder
-from .frames import CLOSE, NORMAL, PONG, Close, FrameError
+from .frames import CLOSE, NORMAL, PING, PONG, Close, FrameError
 
 log = structlog.get_logger("websocket")
+
+QUIET: Final = 2
+"""Calls of `keep_alive` without a byte from the server before it is pinged."""
+DEAD: Final = 5
+"""Calls of `keep_alive` without a byte from the server, three pings among them, before it counts as gone."""
 
 
 class Role(enum.Enum):
@@ -59,6 +65,7 @@ class WebSocketStream(Hop):
         "_pong",
         "_role",
         "_sent",
+        "_silence",
         "_timer",
     )
 
@@ -76,6 +83,7 @@ class WebSocketStream(Hop):
         self._full = False
         self._pong: bytes | None = None  # what to answer as soon as there is room
         self._leftover = bool(leftover)
+        self._silence = 0  # calls of `keep_alive` since something came
         self._paused = True
         super().__init__(lower)
 
@@ -84,6 +92,7 @@ class WebSocketStream(Hop):
     def data_received(self, data: Buffer) -> None:
         if self.over:
             return
+        self._silence = 0
         decoder = self._decoder
         try:
             pieces = decoder.feed(data)
@@ -113,7 +122,8 @@ class WebSocketStream(Hop):
         if close.clean or self._role is Role.SERVER:
             self._end_received()
         else:
-            self.abort(StreamError(f"the server closed the WebSocket with {close}"))
+            kind = GoingAwayError if close.going_away else StreamError
+            self.abort(kind(f"the server closed the WebSocket with {close}"))
 
     def _end_received(self) -> None:
         self._eof_received = True
@@ -250,6 +260,20 @@ class WebSocketStream(Hop):
         if self._leftover or self._decoder.close is not None:  # ahead of what comes from below
             asyncio.get_running_loop().call_soon(self._deliver_kept)
         super().resume_reading()
+
+    def keep_alive(self, doubt: bool = False) -> None:
+        """Ping a server that is silent (section 5.5.2), and give it up if it stays so. One that is not listened to cannot be heard; nor can a ping
+        overtake what waits for the socket, whose own look at the connection is enough then.
+        """
+        listening = not (self._paused or self._eof_received)
+        if listening and not (self.over or self._full or self._eof_sent) and self._role is Role.CLIENT:
+            self._silence = DEAD - 1 if doubt else self._silence + 1
+            if self._silence >= DEAD:
+                self.abort(TimeoutError("the server does not answer pings"))
+                return
+            if self._silence >= QUIET:
+                self.lower.write(self._encoder.control(PING, b""))
+        super().keep_alive(doubt)
 
     def _deliver_kept(self) -> None:
         """What came behind the handshake; the end, if it came while nothing could be told any more."""

@@ -1,0 +1,144 @@
+"""Connections to a server that are open before a flow wants them: the flow then waits for no handshake.
+
+A server that nobody uses has none. Each flow that takes one, or finds none, has the missing ones opened a little later, one after the other; what
+grows old unused is closed and not replaced.
+
+A connection that waits may have died without a word, and the flow that takes it finds out only after its first bytes have left. So the youngest is
+taken first, none gets old, and all are closed as soon as anything speaks against the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from ..base.errors import DialError
+from ..base.stream import NOBODY, Buffer, Stream, StreamSink
+from .transport import StreamEndpoint
+
+log = structlog.get_logger("balancer")
+
+MAX_AGE: Final = 45.0
+"""Seconds that a connection may wait. Outline servers take one that says nothing for 59 seconds for a probe, and close it."""
+DELAY: Final = 0.008
+"""Seconds from a flow to the handshake that replaces what it took, so that the two do not compete."""
+BUSY: Final = 0.004
+"""Seconds of lateness by which the loop is too busy for handshakes that nobody waits for yet."""
+
+
+class Standby:
+    """The waiting connections of one server.
+
+    :param endpoint: opens them
+    """
+
+    def __init__(self, endpoint: StreamEndpoint) -> None:
+        self.size = 0
+        """How many should wait."""
+        self._endpoint = endpoint
+        self._waiting: list[_Waiting] = []  # the youngest last
+        self._timer: asyncio.TimerHandle | None = None
+        self._filling: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def take(self) -> Stream | None:
+        """Return a connection, paused, if one is waiting; either way, have the missing ones opened."""
+        stream = self._waiting[-1].leave() if self._waiting else None
+        self._fill_later()
+        return stream
+
+    def keep(self, stream: Stream) -> None:
+        """Let a connection wait, if there is a place for it and flows may come; else close it.
+
+        :param stream: paused, without a byte sent; becomes ours
+        """
+        if (self._filling is None and self._timer is None) or len(self._waiting) >= self.size:
+            stream.close()
+        else:
+            self._waiting.append(_Waiting(stream, self._waiting))
+
+    def drop(self) -> None:
+        """Close what waits, and open nothing before the next flow."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._filling is not None:
+            self._filling.cancel()
+            self._filling = None
+        for waiting in list(self._waiting):
+            waiting.leave().close()
+
+    def _fill_later(self) -> None:
+        if self._timer is None and self._filling is None and len(self._waiting) < self.size:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(DELAY, self._fill, loop.time() + DELAY)
+
+    def _fill(self, due: float) -> None:
+        self._timer = None
+        if len(self._waiting) >= self.size:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() - due > BUSY:
+            self._fill_later()
+            return
+        self._filling = loop.create_task(self._open())
+
+    async def _open(self) -> None:
+        try:
+            stream = await self._endpoint.connect_stream()
+        except DialError as exc:  # the next flow will find out by itself
+            log.debug("standby failed", error=str(exc))
+            self._filling = None
+        except Exception as exc:
+            log.error("standby failed", exc_info=exc)
+            self._filling = None
+        else:
+            self.keep(stream)
+            self._filling = None
+            self._fill_later()
+
+
+class _Waiting(StreamSink):
+    """A connection that waits: watched for its end.
+
+    :param stream: paused
+    :param others: the list that this is in, or will be
+    """
+
+    __slots__ = ("_others", "_stream", "_timer")
+
+    def __init__(self, stream: Stream, others: list[_Waiting]) -> None:
+        self._stream = stream
+        self._others = others
+        self._timer = asyncio.get_running_loop().call_later(MAX_AGE, self._end)
+        stream.set_sink(self)
+        stream.resume_reading()
+
+    def leave(self) -> Stream:
+        """Stop waiting; return the connection, paused."""
+        self._timer.cancel()
+        self._others.remove(self)
+        self._stream.set_sink(NOBODY)
+        self._stream.pause_reading()
+        return self._stream
+
+    def _end(self) -> None:
+        self.leave().close()
+
+    def data_received(self, data: Buffer) -> None:  # the server speaks before it was spoken to
+        self._end()
+
+    def eof_received(self) -> None:
+        self._end()
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        self._others.remove(self)

@@ -26,7 +26,7 @@ from .base.stream import NOBODY, ROOM, Buffer, Hop, Stream, StreamSink
 from .datapath.carrier import Carrier
 from .datapath.cipher import Accepted, Cipher, ClientCipher, Opener, RejectedError, Sealer, ServerCipher
 from .datapath.frontend import Frontend, FrontendDeps
-from .datapath.transport import Listener, ListenerDeps, StreamEndpoint, StreamTransport, Transport, TransportDeps
+from .datapath.transport import Listener, ListenerDeps, StandbyEndpoint, StreamEndpoint, StreamTransport, Transport, TransportDeps
 from .datapath.tunnel import TunnelStream
 from .datapath.upstream import Upstream
 from .monitoring.probe import Probe
@@ -81,6 +81,7 @@ __all__ = [
     "SocketAddress",
     "SocketListener",
     "SocketStream",
+    "StandbyEndpoint",
     "StartError",
     "Stream",
     "StreamDialer",

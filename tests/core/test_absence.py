@@ -25,5 +25,5 @@ async def test_the_loops_time_counts_from_look_to_look() -> None:
 async def test_the_time_asleep_counts_though_the_loop_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.clock_gettime(module._CLOCK)
     absence = Absence()
-    monkeypatch.setattr(module.time, "clock_gettime", lambda _clock: real + 3600)
+    monkeypatch.setattr(time, "clock_gettime", lambda _clock: real + 3600)
     assert absence.seconds() == pytest.approx(3600, abs=1)

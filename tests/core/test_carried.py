@@ -41,7 +41,7 @@ async def test_what_goes_through_is_counted() -> None:
     rig.stream.commit(3)
     rig.lower.feed(b"hi")
     assert rig.lower.written == b"helloyou"
-    assert (rig.stream.sent, rig.stream.received, rig.sink.data) == (8, 2, b"hi")
+    assert (rig.stream.sent, rig.stream.received, bytes(rig.sink.data)) == (8, 2, b"hi")
     rig.lower.lose(None)
     assert rig.closed == [(8, 2, None)]
 

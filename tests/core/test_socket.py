@@ -771,7 +771,7 @@ class TellsOfItself(socket.socket):
     unacked = probes = 0
     silent_ms = 0
 
-    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:  # type: ignore[override]
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
         if (level, option) != (socket.IPPROTO_TCP, net_socket._TCP_INFO):
             return super().getsockopt(level, option, size) if size else super().getsockopt(level, option)
         info = bytearray(super().getsockopt(level, option, size))

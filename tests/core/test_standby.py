@@ -8,21 +8,23 @@ from structlog.testing import capture_logs
 
 from outline_lb.base.errors import UpstreamError
 from outline_lb.base.stream import Stream
-from outline_lb.datapath.standby import MAX_AGE, Standby
-from outline_lb.datapath.transport import StreamEndpoint
+from outline_lb.datapath.standby import MAX_AGE, PATIENCE, Standby
+from outline_lb.datapath.transport import StandbyEndpoint
 from outline_lb.testing.clock import ClockLoop, settle
 from outline_lb.testing.streams import FakeStream, RecordingSink
 
 pytestmark = pytest.mark.fake_clock
 
 
-class Server(StreamEndpoint):
-    """Opens a stream in 50 ms, or fails as `error` says; `streams` are those that it opened."""
+class Server(StandbyEndpoint):
+    """Opens a stream in 50 ms, or fails as `error` says; `streams` are those that it opened. Gives a sign of life when `alive` is set."""
 
     def __init__(self) -> None:
         self.streams: list[FakeStream] = []
         self.error: Exception | None = None
-        self.opening = 0
+        self.opening = self.asked = 0
+        self.alive = asyncio.Event()
+        self.alive.set()
 
     async def connect_stream(self) -> Stream:
         self.opening += 1
@@ -34,6 +36,22 @@ class Server(StreamEndpoint):
             raise self.error
         self.streams.append(FakeStream())
         return self.streams[-1]
+
+    async def check_stream(self, stream: Stream) -> None:
+        self.asked += 1
+        lost = asyncio.create_task(self._lost(cast(FakeStream, stream)))
+        alive = asyncio.create_task(self.alive.wait())
+        try:
+            await asyncio.wait((lost, alive), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            alive.cancel()
+            lost.cancel()
+        if lost.done():
+            raise UpstreamError("ping", "reset")
+
+    async def _lost(self, stream: FakeStream) -> None:
+        while not stream.over:
+            await asyncio.sleep(0.001)
 
 
 def standby(size: int = 2) -> tuple[Standby, Server]:
@@ -47,7 +65,7 @@ def standby(size: int = 2) -> tuple[Standby, Server]:
 async def filled(size: int = 2) -> tuple[Standby, Server]:
     """Return one that a flow has filled."""
     found, server = standby(size)
-    assert found.take() is None
+    assert await found.take() is None
     await clock().advance(1)
     assert len(found) == size
     return found, server
@@ -65,7 +83,7 @@ async def test_nothing_is_opened_before_the_first_flow() -> None:
 
 async def test_a_flow_has_the_missing_ones_opened_a_little_later_and_one_by_one() -> None:
     found, server = standby(3)
-    found.take()
+    await found.take()
     await clock().advance(0.007)
     assert server.opening == 0
     await clock().advance(0.002)
@@ -78,7 +96,7 @@ async def test_a_flow_has_the_missing_ones_opened_a_little_later_and_one_by_one(
 
 async def test_the_youngest_is_taken_paused_and_replaced() -> None:
     found, server = await filled()
-    taken = found.take()
+    taken = await found.take()
     assert taken is server.streams[1]
     assert server.streams[1].paused
     assert len(found) == 1
@@ -88,7 +106,7 @@ async def test_the_youngest_is_taken_paused_and_replaced() -> None:
 
 async def test_what_is_taken_is_not_watched_any_more() -> None:
     found, server = await filled()
-    taken, sink = found.take(), RecordingSink()
+    taken, sink = await found.take(), RecordingSink()
     assert taken is not None
     taken.set_sink(sink)
     taken.resume_reading()
@@ -118,7 +136,7 @@ async def test_what_is_lost_ends_or_speaks_is_given_up() -> None:
 
 async def test_dropping_closes_what_waits_and_ends_what_is_being_opened() -> None:
     found, server = await filled()
-    found.take()
+    await found.take()
     await clock().advance(0.02)
     assert server.opening == 1
     found.drop()
@@ -126,14 +144,14 @@ async def test_dropping_closes_what_waits_and_ends_what_is_being_opened() -> Non
     assert (len(found), server.opening, server.streams[0].calls[-1]) == (0, 0, "close")
     await clock().advance(10)
     assert len(server.streams) == 2
-    found.take()
+    await found.take()
     await clock().advance(1)
     assert len(found) == 2
 
 
 async def test_dropping_before_the_handshake_began() -> None:
     found, server = standby()
-    found.take()
+    await found.take()
     found.drop()
     await clock().advance(1)
     assert server.streams == []
@@ -142,11 +160,11 @@ async def test_dropping_before_the_handshake_began() -> None:
 async def test_a_failure_is_not_repeated_before_the_next_flow() -> None:
     found, server = standby()
     server.error = UpstreamError("connect", "refused")
-    found.take()
+    await found.take()
     await clock().advance(100)
     server.error = None
     assert len(found) == 0
-    found.take()
+    await found.take()
     await clock().advance(1)
     assert len(found) == 2
 
@@ -155,7 +173,7 @@ async def test_a_defect_of_a_transport_is_told() -> None:
     found, server = standby()
     server.error = RuntimeError("oops")
     with capture_logs() as log:
-        found.take()
+        await found.take()
         await clock().advance(1)
     assert [(line["event"], line["log_level"]) for line in log] == [("standby failed", "error")]
 
@@ -165,7 +183,7 @@ async def test_one_that_was_not_needed_is_kept_only_where_one_is_missing() -> No
     spare = FakeStream()
     found.keep(spare)
     assert spare.calls == ["close"]
-    found.take()
+    await found.take()
     spare = FakeStream()
     found.keep(spare)
     assert len(found) == 2
@@ -182,7 +200,7 @@ async def test_one_that_was_not_needed_is_closed_where_no_flow_comes() -> None:
 
 async def test_a_busy_loop_comes_first() -> None:
     found, server = standby()
-    found.take()
+    await found.take()
     clock().now += 1  # a loop that was late by so much had other things to do
     await settle()
     assert server.opening == 0
@@ -192,6 +210,49 @@ async def test_a_busy_loop_comes_first() -> None:
 
 async def test_none_wanted_none_opened() -> None:
     found, server = standby(0)
-    found.take()
+    await found.take()
     await clock().advance(1)
     assert server.streams == []
+
+
+async def test_one_that_died_without_a_word_is_given_up_and_so_are_the_others() -> None:
+    found, server = await filled()
+    server.alive.clear()
+    taking = asyncio.create_task(found.take())
+    await clock().advance(PATIENCE - 0.1)
+    assert not taking.done()
+    await clock().advance(0.2)
+    assert await taking is None
+    assert [stream.calls[-1] for stream in server.streams[:2]] == ["close", "close"]
+
+
+async def test_one_that_is_reset_when_it_is_asked_makes_way_for_a_new_connection_at_once() -> None:
+    found, server = await filled()
+    server.alive.clear()
+    taking = asyncio.create_task(found.take())
+    await clock().advance(0.01)
+    server.streams[1].lose(ConnectionResetError())
+    await clock().advance(0.01)
+    assert await taking is None
+    assert server.streams[0].calls[-1] == "close"
+
+
+async def test_giving_up_while_the_server_is_asked_closes_the_connection() -> None:
+    found, server = await filled()
+    server.alive.clear()
+    taking = asyncio.create_task(found.take())
+    await clock().advance(0.01)
+    taking.cancel()
+    await settle()
+    assert taking.cancelled()
+    assert server.streams[1].calls[-1] == "close"
+    assert server.streams[0].calls[-1] == "resume_reading"
+    found.drop()
+    await settle()
+
+
+async def test_two_flows_at_once_get_two_connections() -> None:
+    found, server = await filled()
+    one, two = await asyncio.gather(found.take(), found.take())
+    assert {one, two} == set(server.streams[:2])
+    found.drop()

@@ -3,8 +3,8 @@
 A server that nobody uses has none. Each flow that takes one, or finds none, has the missing ones opened a little later, one after the other; what
 grows old unused is closed and not replaced.
 
-A connection that waits may have died without a word, and the flow that takes it finds out only after its first bytes have left. So the youngest is
-taken first, none gets old, and all are closed as soon as anything speaks against the server.
+A connection that waited may be dead, and a flow that has sent its first bytes over it cannot go elsewhere. So the server is asked for a sign of life
+before one is given away: one round trip, where a new connection takes three. All are closed as soon as anything speaks against the server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 
 from ..base.errors import DialError
 from ..base.stream import NOBODY, Buffer, Stream, StreamSink
-from .transport import StreamEndpoint
+from .transport import StandbyEndpoint
 
 log = structlog.get_logger("balancer")
 
@@ -24,6 +24,8 @@ MAX_AGE: Final = 45.0
 """Seconds that a connection may wait. Outline servers take one that says nothing for 59 seconds for a probe, and close it."""
 DELAY: Final = 0.008
 """Seconds from a flow to the handshake that replaces what it took, so that the two do not compete."""
+PATIENCE: Final = 2.0
+"""Seconds without a sign of life after which a connection that waited is given up for a new one."""
 BUSY: Final = 0.004
 """Seconds of lateness by which the loop is too busy for handshakes that nobody waits for yet."""
 
@@ -34,7 +36,7 @@ class Standby:
     :param endpoint: opens them
     """
 
-    def __init__(self, endpoint: StreamEndpoint) -> None:
+    def __init__(self, endpoint: StandbyEndpoint) -> None:
         self.size = 0
         """How many should wait."""
         self._endpoint = endpoint
@@ -45,11 +47,31 @@ class Standby:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self) -> Stream | None:
-        """Return a connection, paused, if one is waiting; either way, have the missing ones opened."""
-        stream = self._waiting[-1].leave() if self._waiting else None
+    async def take(self) -> Stream | None:
+        """Return a connection, paused, if one is waiting that the server answers on; either way, have the missing ones opened.
+
+        Cancelling closes the one that was asked.
+        """
+        if not self._waiting:
+            self._fill_later()
+            return None
+        waiting = self._waiting[-1]
+        waiting.claim()
         self._fill_later()
-        return stream
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._endpoint.check_stream(waiting.stream)
+            if waiting.over:
+                return None
+        except (DialError, TimeoutError) as exc:
+            log.debug("standby was dead", error=str(exc) or "no answer")
+            waiting.end()
+            self._close_waiting()
+            return None
+        except BaseException:
+            waiting.end()
+            raise
+        return waiting.leave()
 
     def keep(self, stream: Stream) -> None:
         """Let a connection wait, if there is a place for it and flows may come; else close it.
@@ -69,8 +91,11 @@ class Standby:
         if self._filling is not None:
             self._filling.cancel()
             self._filling = None
+        self._close_waiting()
+
+    def _close_waiting(self) -> None:
         for waiting in list(self._waiting):
-            waiting.leave().close()
+            waiting.end()
 
     def _fill_later(self) -> None:
         if self._timer is None and self._filling is None and len(self._waiting) < self.size:
@@ -109,36 +134,45 @@ class _Waiting(StreamSink):
     :param others: the list that this is in, or will be
     """
 
-    __slots__ = ("_others", "_stream", "_timer")
+    __slots__ = ("_others", "_timer", "over", "stream")
 
     def __init__(self, stream: Stream, others: list[_Waiting]) -> None:
-        self._stream = stream
+        self.stream = stream
+        self.over = False
         self._others = others
-        self._timer = asyncio.get_running_loop().call_later(MAX_AGE, self._end)
+        self._timer = asyncio.get_running_loop().call_later(MAX_AGE, self.end)
         stream.set_sink(self)
         stream.resume_reading()
 
-    def leave(self) -> Stream:
-        """Stop waiting; return the connection, paused."""
+    def claim(self) -> None:
+        """Wait no more, but go on watching."""
         self._timer.cancel()
-        self._others.remove(self)
-        self._stream.set_sink(NOBODY)
-        self._stream.pause_reading()
-        return self._stream
+        if self in self._others:
+            self._others.remove(self)
 
-    def _end(self) -> None:
-        self.leave().close()
+    def leave(self) -> Stream:
+        """Stop watching; return the connection, paused."""
+        self.claim()
+        self.stream.set_sink(NOBODY)
+        self.stream.pause_reading()
+        return self.stream
+
+    def end(self) -> None:
+        """Close it, unless it is over."""
+        if not self.over:
+            self.over = True
+            self.leave().close()
 
     def data_received(self, data: Buffer) -> None:  # the server speaks before it was spoken to
-        self._end()
+        self.end()
 
     def eof_received(self) -> None:
-        self._end()
+        self.end()
 
     def pause_writing(self) -> None: ...
 
     def resume_writing(self) -> None: ...
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        self._others.remove(self)
+        self.over = True
+        self.claim()

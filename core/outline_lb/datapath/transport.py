@@ -25,6 +25,18 @@ class StreamEndpoint(ABC):
         """
 
 
+class StandbyEndpoint(StreamEndpoint):
+    """An endpoint whose streams can wait for a flow, because it can tell whether one that waited still leads to the server."""
+
+    @abstractmethod
+    async def check_stream(self, stream: Stream) -> None:
+        """Ask the server for a sign of life. Cancelling leaves the stream as it is.
+
+        :param stream: one that `connect_stream` opened, reading, over which nothing was sent yet; it has a sink that hears of its end
+        :raises UpstreamError: if the stream ends instead
+        """
+
+
 class Transport(ABC):
     """A way to servers. It is given abilities by `StreamTransport` and `StreamDialer`; one without any is useless.
 

@@ -16,7 +16,7 @@ from ..base.flow import Flow, Network
 from ..base.stream import Stream
 from ..selection.health import Health, HealthOptions
 from .standby import Standby
-from .transport import StreamEndpoint
+from .transport import StandbyEndpoint, StreamEndpoint
 from .tunnel import Tunnel
 
 log = structlog.get_logger("health")
@@ -42,7 +42,7 @@ class Opening:
 
     :param stream: to the server if the upstream is a tunnel, else to the target
     :param seconds: what it took; None if that says nothing about the upstream
-    :param fresh: whether it was opened just now, which shows that the upstream works
+    :param fresh: whether it was opened just now, which shows that new ones can be
     """
 
     stream: Stream
@@ -74,7 +74,7 @@ class Upstream:
         self.health = health
         self.carried: set[Carried] = set()
         self._tunnel = dialer if isinstance(dialer, Tunnel) else None
-        self.standby = Standby(endpoint) if endpoint is not None and self._tunnel else None
+        self.standby = Standby(endpoint) if self._tunnel and isinstance(endpoint, StandbyEndpoint) else None
         self._on_change = on_change
 
     @property
@@ -102,8 +102,8 @@ class Upstream:
 
         :raises DialError: if it cannot be opened
         """
-        if self.standby is not None and (stream := self.standby.take()) is not None:
-            return Opening(stream, None, fresh=False)
+        if self.standby is not None and (waiting := await self.standby.take()) is not None:
+            return Opening(waiting, None, fresh=False)
         loop = asyncio.get_running_loop()
         started = loop.time()
         if self.endpoint is None or self._tunnel is None:

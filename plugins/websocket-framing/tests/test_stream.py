@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outline_lb.api import ROOM, AbortedError, Buffer, Stream, StreamError
+from outline_lb.api import ROOM, AbortedError, Buffer, Stream, StreamError, TruncatedError
 from outline_lb.testing.clock import ClockLoop, run_on_clock, settle
 from outline_lb.testing.streams import FakeStream, RecordingSink
 from outline_lb_websocket.encoder import ClientEncoder, Encoder, ServerEncoder
@@ -692,12 +693,13 @@ async def test_after_a_doubt_one_ping_decides() -> None:
 
 
 async def test_a_server_that_cannot_be_heard_or_asked_is_left_alone() -> None:
-    for prepare in (
+    situations: list[Callable[[Rig], None]] = [
         lambda rig: rig.stream.pause_reading(),
         lambda rig: rig.lower.fill(),
         lambda rig: rig.lower.feed(rig.close_frame()),
         lambda rig: rig.stream.write_eof(),
-    ):
+    ]
+    for prepare in situations:
         rig = Rig(Role.CLIENT)
         prepare(rig)
         rig.lower.take()
@@ -734,3 +736,36 @@ async def test_client_takes_some_codes_as_a_wish_to_be_left_alone(code: int) -> 
     assert rig.lower.calls == ["abort"]
     await settle()
     assert rig.sink.events == ["lost: GoingAwayError"]
+
+
+async def test_any_sign_of_life_answers_a_ping() -> None:
+    for answer in (PONG, PING):
+        rig = Rig(Role.CLIENT)
+        asking = asyncio.create_task(rig.stream.ping())
+        await settle()
+        assert frames(rig.lower.take(), Role.CLIENT) == [PING_FRAME]
+        assert not asking.done()
+        rig.lower.feed(rig.peer.control(answer, b""))
+        await settle()
+        assert asking.done()
+        await asking
+
+
+async def test_a_ping_fails_with_what_ends_the_stream() -> None:
+    for end, error in ((ConnectionResetError("x"), ConnectionResetError), (None, TruncatedError)):
+        rig = Rig(Role.CLIENT)
+        asking = asyncio.create_task(rig.stream.ping())
+        await settle()
+        rig.lower.lose(end)
+        with pytest.raises(error):
+            await asking
+
+
+async def test_a_ping_that_nobody_waits_for_any_more_harms_nothing() -> None:
+    rig = Rig(Role.CLIENT)
+    asking = asyncio.create_task(rig.stream.ping())
+    await settle()
+    asking.cancel()
+    await settle()
+    rig.lower.feed(rig.peer.control(PONG, b"") + rig.frame(b"data"))
+    assert rig.sink.data == b"data"

@@ -13,6 +13,7 @@ from outline_lb.api import (
     ProtocolError,
     Reason,
     SecretUrl,
+    StandbyEndpoint,
     Stream,
     StreamEndpoint,
     StreamTransport,
@@ -56,7 +57,7 @@ class WsH1Transport(StreamTransport):
         return WsH1Endpoint(self, url)
 
 
-class WsH1Endpoint(StreamEndpoint):
+class WsH1Endpoint(StandbyEndpoint):
     """One server.
 
     :param transport: prepared before the first connection
@@ -83,6 +84,13 @@ class WsH1Endpoint(StreamEndpoint):
             raise
         log.debug("WebSocket opened", server=self._name, address=stream.peer_address, status=101, took=format_duration(clock() - started))
         return stream
+
+    async def check_stream(self, stream: Stream) -> None:
+        assert isinstance(stream, WebSocketStream)
+        try:
+            await stream.ping()
+        except OSError as exc:
+            raise UpstreamError("ping", exc) from exc
 
     async def _connect(self) -> Stream:
         connector, timeout = self._transport.connector, self._options.connect_timeout

@@ -51,6 +51,7 @@ class WebSocketStream(Hop):
     """
 
     __slots__ = (
+        "_answered",
         "_decoder",
         "_defer_eof_timeout",
         "_encoder",
@@ -83,6 +84,7 @@ class WebSocketStream(Hop):
         self._full = False
         self._pong: bytes | None = None  # what to answer as soon as there is room
         self._leftover = bool(leftover)
+        self._answered: asyncio.Future[None] | None = None  # who waits for anything to come
         self._silence = 0  # calls of `keep_alive` since something came
         self._paused = True
         super().__init__(lower)
@@ -93,6 +95,8 @@ class WebSocketStream(Hop):
         if self.over:
             return
         self._silence = 0
+        if self._answered is not None:
+            self._tell_answered(None)
         decoder = self._decoder
         try:
             pieces = decoder.feed(data)
@@ -189,6 +193,8 @@ class WebSocketStream(Hop):
             exc = self._failure
         elif self._eof_received and self._eof_sent and not self._full:  # how the connection itself ends means nothing any more
             exc = None
+        if self._answered is not None:
+            self._tell_answered(exc or TruncatedError("the server ended the connection"))
         self._log_end(exc)
         super().connection_lost(exc)
 
@@ -274,6 +280,26 @@ class WebSocketStream(Hop):
             if self._silence >= QUIET:
                 self.lower.write(self._encoder.control(PING, b""))
         super().keep_alive(doubt)
+
+    async def ping(self) -> None:
+        """Ask the server for a sign of life, and wait for it: anything that comes is one. The stream must be reading.
+
+        :raises OSError: if the stream ends before, with what ended it
+        """
+        self._answered = asyncio.get_running_loop().create_future()
+        self.lower.write(self._encoder.control(PING, b""))
+        try:
+            await self._answered
+        finally:
+            self._answered = None
+
+    def _tell_answered(self, exc: Exception | None) -> None:
+        assert self._answered is not None
+        if not self._answered.done():
+            if exc is None:
+                self._answered.set_result(None)
+            else:
+                self._answered.set_exception(exc)
 
     def _deliver_kept(self) -> None:
         """What came behind the handshake; the end, if it came while nothing could be told any more."""

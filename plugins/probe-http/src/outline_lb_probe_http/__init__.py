@@ -1,0 +1,1 @@
+"""The probe ``http``: a request through the upstream."""

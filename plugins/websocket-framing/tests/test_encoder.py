@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from outline_lb.api import ROOM
 from outline_lb_websocket.decoder import FrameDecoder
 from outline_lb_websocket.encoder import PAYLOAD_ROOM, SMALL, ClientEncoder, Encoder, ServerEncoder
-from outline_lb_websocket.frames import CLOSE, PING, Close
+from outline_lb_websocket.frames import BINARY, CLOSE, PING, TEXT, Close
+from outline_lb_websocket.message_decoder import Message, MessageDecoder
 
 CLIENT, SERVER = ClientEncoder(), ServerEncoder()
 ENCODERS = pytest.mark.parametrize(("encoder", "masked"), [(CLIENT, True), (SERVER, False)])
@@ -77,3 +78,11 @@ def test_close_round_trip(encoder: Encoder, masked: bool) -> None:
     decoder = FrameDecoder(masked)
     decoder.feed(encoder.control(CLOSE, b"\x03\xf1gone"))
     assert decoder.close == Close(1009, "gone")
+
+
+@ENCODERS
+@pytest.mark.parametrize("size", [0, *SIZES, 2 * ROOM])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_frame_round_trip(encoder: Encoder, masked: bool, size: int, opcode: int) -> None:
+    data = bytes(range(128)) * (size // 128) + bytes(size % 128)
+    assert MessageDecoder(masked).feed(encoder.frame(opcode, data)) == [Message(data, text=opcode == TEXT)]

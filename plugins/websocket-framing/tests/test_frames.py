@@ -65,3 +65,12 @@ def test_any_payload_parses_or_names_a_code(payload: bytes) -> None:
         code = PROTOCOL_ERROR
         assert (b"" if close.code is None else close.code.to_bytes(2, "big") + close.reason.encode()) == payload
     assert code in (PROTOCOL_ERROR, INVALID_DATA)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe9bye", b"\x0f\xa0" + "ä".encode() * 61])
+def test_payload_says_what_was_parsed(payload: bytes) -> None:
+    assert Close.parse(payload).payload == payload
+
+
+def test_a_long_reason_is_cut_between_characters() -> None:
+    assert Close(1000, "ä" * 62).payload == b"\x03\xe8" + "ä".encode() * 61

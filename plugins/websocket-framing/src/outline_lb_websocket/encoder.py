@@ -1,4 +1,4 @@
-"""Payload in, frames out: one binary message for each write."""
+"""Payload in, frames out: whole messages, never fragments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SCRATCH = memoryview(bytearray(_HEADROOM + ROOM))  # shared by all flows of the
 PAYLOAD_ROOM: Final = _SCRATCH[_HEADROOM:]
 """Where payload can be put that goes out by `Encoder.message_in_room`: behind the place of its header."""
 
-_FIRST = 0x80 | BINARY
+_FINAL = 0x80
 _pack_16 = struct.Struct("!BBH").pack
 _pack_64 = struct.Struct("!BBQ").pack
 
@@ -38,24 +38,27 @@ class Encoder(ABC):
         """
         size = len(data)
         if size < SMALL:
-            return self._small(data, size)
+            return self.frame(BINARY, data)
         PAYLOAD_ROOM[:size] = data
         return self._behind_header(size)
 
     def message_in_room(self, size: int) -> Buffer:
         """Return a binary message of the first `size` bytes of `PAYLOAD_ROOM`, at least one."""
-        return self._small(PAYLOAD_ROOM[:size], size) if size < SMALL else self._behind_header(size)
+        return self.frame(BINARY, PAYLOAD_ROOM[:size]) if size < SMALL else self._behind_header(size)
 
-    @abstractmethod
     def control(self, opcode: int, payload: bytes = b"") -> bytes:
         """Return a control frame.
 
         :param payload: at most 125 bytes
         """
+        return self.frame(opcode, payload)
 
     @abstractmethod
-    def _small(self, data: Buffer, size: int) -> bytes:
-        """Return a message put together from its parts."""
+    def frame(self, opcode: int, payload: Buffer) -> bytes:
+        """Return the only frame of a message of any type, put together from its parts.
+
+        :param payload: any number of bytes
+        """
 
     @abstractmethod
     def _behind_header(self, size: int) -> Buffer:
@@ -67,14 +70,11 @@ class ServerEncoder(Encoder):
 
     __slots__ = ()
 
-    def control(self, opcode: int, payload: bytes = b"") -> bytes:
-        return bytes((0x80 | opcode, len(payload))) + payload
-
-    def _small(self, data: Buffer, size: int) -> bytes:
-        return _header(size, 0) + data
+    def frame(self, opcode: int, payload: Buffer) -> bytes:
+        return _header(opcode, len(payload), 0) + payload
 
     def _behind_header(self, size: int) -> Buffer:
-        header = _header(size, 0)
+        header = _header(BINARY, size, 0)
         start = _HEADROOM - len(header)
         _SCRATCH[start:_HEADROOM] = header
         return _SCRATCH[start : _HEADROOM + size]
@@ -85,17 +85,13 @@ class ClientEncoder(Encoder):
 
     __slots__ = ()
 
-    def control(self, opcode: int, payload: bytes = b"") -> bytes:
+    def frame(self, opcode: int, payload: Buffer) -> bytes:
         mask = os.urandom(4)
-        return bytes((0x80 | opcode, 0x80 | len(payload))) + mask + apply_mask(payload, mask)
-
-    def _small(self, data: Buffer, size: int) -> bytes:
-        mask = os.urandom(4)
-        return _header(size, 0x80) + mask + apply_mask(data, mask)
+        return _header(opcode, len(payload), 0x80) + mask + apply_mask(payload, mask)
 
     def _behind_header(self, size: int) -> Buffer:
         mask = os.urandom(4)
-        header = _header(size, 0x80) + mask
+        header = _header(BINARY, size, 0x80) + mask
         start = _HEADROOM - len(header)
         if start & 3:
             mask = mask[2:] + mask[:2]  # so that its phase is 0 at the payload
@@ -103,9 +99,10 @@ class ClientEncoder(Encoder):
         return apply_mask(_SCRATCH[start : _HEADROOM + size], mask)
 
 
-def _header(size: int, mask_bit: int) -> bytes:
+def _header(opcode: int, size: int, mask_bit: int) -> bytes:
+    first = _FINAL | opcode
     if size < 126:
-        return bytes((_FIRST, mask_bit | size))
+        return bytes((first, mask_bit | size))
     if size < 65536:
-        return _pack_16(_FIRST, mask_bit | 126, size)
-    return _pack_64(_FIRST, mask_bit | 127, size)
+        return _pack_16(first, mask_bit | 126, size)
+    return _pack_64(first, mask_bit | 127, size)

@@ -140,6 +140,13 @@ async def test_a_cut_without_a_word_is_a_doubt_and_no_failure(error: Exception) 
     assert not watched.upstream.health[Network.UDP].doubted
 
 
+async def test_a_defect_of_ours_says_nothing_about_the_server() -> None:
+    watched = Watched(SlowEndpoint())
+    watched.upstream.broke(Network.TCP, MemoryError())
+    assert watched.state() == (State.UNKNOWN, 0)
+    assert not watched.upstream.health[Network.TCP].doubted
+
+
 async def test_a_server_that_goes_away_gets_no_new_flows_for_a_while() -> None:
     watched, now = Watched(SlowEndpoint()), asyncio.get_running_loop().time()
     watched.upstream.broke(Network.TCP, GoingAwayError("1012"))

@@ -11,7 +11,7 @@ import structlog
 
 from ..base.dialer import StreamDialer
 from ..base.duration import format_duration
-from ..base.errors import GoingAwayError, TruncatedError, UpstreamError, describe
+from ..base.errors import DialError, GoingAwayError, TruncatedError, UpstreamError, describe
 from ..base.flow import Flow, Network
 from ..base.stream import Stream
 from ..selection.health import Health, HealthOptions
@@ -167,9 +167,9 @@ class Upstream:
         """Take the news that a flow in progress ended before its time.
 
         Without a server in between, that was the target. With one, a cut without a word need not be the server's fault, since a good one passes
-        on what the target does: only a probe can tell.
+        on what the target does: only a probe can tell. A defect of ours (any exception but those of connections) says nothing about the server.
         """
-        if self.endpoint is None:
+        if self.endpoint is None or not isinstance(error, (OSError, DialError)):
             return
         now, health = asyncio.get_running_loop().time(), self.health[network]
         if isinstance(error, GoingAwayError):

@@ -25,6 +25,7 @@ from ..monitoring.monitor import Monitor
 from ..monitoring.pace import longest_interval
 from ..net.connector import Connector
 from ..net.listener import SocketListener
+from ..net.resolver import LastGood, SystemResolver
 from ..selection.health import Health, HealthOptions
 from ..selection.policy import OnlyPolicy
 
@@ -110,7 +111,8 @@ class Builder:
         old = self._running.upstreams.get(settings.name)
         if old and old.settings == settings:
             return old
-        transport = settings.transport.build(TransportDeps(Connector(settings.via)))
+        resolver = SystemResolver() if settings.tcp is None else LastGood(SystemResolver())
+        transport = settings.transport.build(TransportDeps(Connector(settings.via, resolver)))
         dialer, endpoint = _dialer(settings, transport)
         return UpstreamPart(settings, Upstream(settings.name, dialer, endpoint, {Network.TCP: Health(judged)}, self._on_health), transport)
 

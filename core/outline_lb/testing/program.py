@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,9 +34,12 @@ class Program:
     name: str
     process: asyncio.subprocess.Process
     log: Path
+    _address: Address | None = None
 
     @classmethod
-    async def start(cls, name: str, config: object, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Program:
+    async def start(
+        cls, name: str, config: object, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+    ) -> Program:
         """Start a process, and wait until it listens. Its lines are as many as ``--log-level debug`` gives.
 
         :param name: of the files in the folder
@@ -44,6 +47,7 @@ class Program:
         :param folder: for configuration and log
         :param arguments: more for the command line
         :param environment: more variables; those that would go over the configuration are not inherited
+        :param prefix: a command that becomes the program in the end, such as ``nice`` or ``ip netns exec NAME``
         :raises StartError: with its log, if it ends or takes longer than `START_TIMEOUT`
         """
         file, log = folder / f"{name}.yaml", folder / f"{name}.log"
@@ -52,7 +56,7 @@ class Program:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("OUTLINE_LB__")}
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "outline_lb", "run", "-c", str(file), "--log-level", "debug", "--log-format", "json", *arguments),
+                *(*prefix, sys.executable, "-m", "outline_lb", "run", "-c", str(file), "--log-level", "debug", "--log-format", "json", *arguments),
                 stdin=subprocess.DEVNULL,
                 stderr=output,
                 env={**inherited, "PYTHONUNBUFFERED": "1", **(environment or {})},
@@ -74,7 +78,9 @@ class Program:
     @property
     def address(self) -> Address:
         """Where its first frontend listens first."""
-        return Address.parse(self.events("listening")[0]["addresses"][0])
+        if self._address is None:
+            self._address = Address.parse(self.events("listening")[0]["addresses"][0])
+        return self._address
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of one event that it logged so far."""

@@ -292,3 +292,21 @@ def test_a_doubt_lasts_until_there_is_evidence() -> None:
     found.failed(101)
     assert not found.doubted
     assert found.available(101)
+
+
+def test_flows_that_break_in_a_row_eject_it_though_they_can_be_opened() -> None:
+    found = health(fail_threshold=2)
+    found.flow_broken(100)
+    found.dial_succeeded(101, 0.1)
+    assert found.available(101)
+    found.flow_broken(102)
+    assert (found.available(102), found.cooldown_left(102)) == (False, 20)
+
+
+def test_a_flow_that_ends_well_in_between_is_an_excuse() -> None:
+    found = health(fail_threshold=2)
+    for now in range(100, 110):
+        found.flow_broken(now)
+        found.flow_ended_well()
+        found.dial_succeeded(now, 0.1)
+    assert found.available(110)

@@ -12,7 +12,7 @@
     │   └── TargetError      ... because of the target itself: another upstream would not help
     └── StreamError          a stream ended other than cleanly (also a ConnectionError)
         ├── ProtocolError    the peer broke the protocol
-    ├── GoingAwayError   the server said that it goes away, or wants to be left alone
+        ├── GoingAwayError   the server said that it goes away, or wants to be left alone
         ├── TruncatedError   the peer's end came without saying that it was one
         └── AbortedError     our own side ended it
 """

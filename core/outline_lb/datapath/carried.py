@@ -35,6 +35,7 @@ class CarriedStream(Hop):
 
     def eof_received(self) -> None:
         self._ended = True
+        self._upstream.health[self.flow.network].flow_ended_well()
         self.upper.eof_received()
 
     def write(self, data: Buffer) -> None:

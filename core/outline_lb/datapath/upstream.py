@@ -11,7 +11,7 @@ import structlog
 
 from ..base.dialer import StreamDialer
 from ..base.duration import format_duration
-from ..base.errors import DialError, GoingAwayError, TruncatedError, UpstreamError, describe
+from ..base.errors import GoingAwayError, TruncatedError, UpstreamError, describe
 from ..base.flow import Flow, Network
 from ..base.stream import Stream
 from ..selection.health import Health, HealthOptions
@@ -169,7 +169,7 @@ class Upstream:
         Without a server in between, that was the target. With one, a cut without a word need not be the server's fault, since a good one passes
         on what the target does: only a probe can tell. A defect of ours (any exception but those of connections) says nothing about the server.
         """
-        if self.endpoint is None or not isinstance(error, (OSError, DialError)):
+        if self.endpoint is None or not isinstance(error, OSError):
             return
         now, health = asyncio.get_running_loop().time(), self.health[network]
         if isinstance(error, GoingAwayError):
@@ -177,7 +177,7 @@ class Upstream:
         elif isinstance(error, (TruncatedError, ConnectionResetError, BrokenPipeError)):
             health.doubt()
         else:
-            self._judged(health.failed(now), network, "traffic", None, error)
+            self._judged(health.flow_broken(now), network, "traffic", None, error)
 
     def silent(self, network: Network, since: float) -> None:
         """Take the news that nobody waits any more for a flow which it was opening, because that took too long. Without a server in between, the
@@ -187,8 +187,9 @@ class Upstream:
         :param since: the loop's time when the opening began
         """
         checked = self.health[network].checked
-        if checked is None or checked <= since:
-            self.broke(network, UpstreamError("dial", "silent for too long"))
+        if self.endpoint is not None and (checked is None or checked <= since):
+            error = UpstreamError("dial", "silent for too long")
+            self._judged(self.health[network].failed(asyncio.get_running_loop().time()), network, "traffic", None, error)
 
     def _judged(self, changed: bool, network: Network, source: str, seconds: float | None, error: Exception | None) -> None:
         if error and self.standby is not None:

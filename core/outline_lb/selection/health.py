@@ -49,7 +49,7 @@ class Health:
     :param options: how evidence is judged
     """
 
-    __slots__ = ("_cooldowns", "_ejected_until", "_trial", "checked", "doubted", "failures", "latency", "options", "state", "successes")
+    __slots__ = ("_cooldowns", "_ejected_until", "_trial", "broken", "checked", "doubted", "failures", "latency", "options", "state", "successes")
 
     def __init__(self, options: HealthOptions) -> None:
         self.options = options
@@ -62,6 +62,7 @@ class Health:
         self.successes = 0
         self.checked: float | None = None
         self.doubted = False
+        self.broken = 0
 
     def available(self, now: float) -> bool:
         """Tell whether new flows may come: not in a cooldown, and up, or half-open with no flow that tries."""
@@ -111,6 +112,22 @@ class Health:
         self._trial = False
         self._ejected_until = max(self._ejected_until, now + min(seconds, MAX_COOLDOWN))
         return self.failed(now) or self._become(State.DOWN)
+
+    def flow_broken(self, now: float) -> bool:
+        """The server broke a flow that was open. Flows that can be opened are no excuse: after as many as `fail_threshold`, with no good one between
+        them, new flows go elsewhere for a cooldown.
+
+        :return: whether the state changed
+        """
+        self.broken += 1
+        if self.broken < self.options.fail_threshold:
+            return self.failed(now)
+        self.broken = 0
+        return self.ejected(now)
+
+    def flow_ended_well(self) -> None:
+        """A flow had its whole answer."""
+        self.broken = 0
 
     def doubt(self) -> None:
         """Something happened that need not be its fault, such as a flow that was cut off: worth a probe. `doubted` until there is evidence."""

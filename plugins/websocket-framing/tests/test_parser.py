@@ -6,9 +6,9 @@ from typing import TypeAlias
 import pytest
 
 from outline_lb_websocket.decoder import FrameDecoder
-from outline_lb_websocket.frames import MESSAGE_TOO_BIG, PROTOCOL_ERROR, Close, FrameError
+from outline_lb_websocket.frames import MESSAGE_TOO_BIG, POLICY_VIOLATION, PROTOCOL_ERROR, Close, FrameError
 from outline_lb_websocket.message_decoder import MessageDecoder
-from outline_lb_websocket.parser import MAX_MESSAGE
+from outline_lb_websocket.parser import MAX_IDLE, MAX_MESSAGE
 
 MASK = b"\x37\xfa\x21\x3d"
 Decoder: TypeAlias = FrameDecoder | MessageDecoder
@@ -160,3 +160,14 @@ def test_limit_counts_all_fragments_of_a_message(kind: Kind) -> None:
 def test_default_limit_is_1_mib(kind: Kind) -> None:
     assert code_of(kind, b"\x82\x7f" + (1024 * 1024 + 1).to_bytes(8, "big")) == MESSAGE_TOO_BIG
     assert kind(masked=False).feed(b"\x82\x7f" + (1024 * 1024).to_bytes(8, "big")) == []
+
+
+@KINDS
+@pytest.mark.parametrize("idle", [frame(b"", 0x8A), frame(b"x", 0x8A), frame(b"", 0x89), frame(b"", 0x00)])
+def test_a_flood_of_frames_without_payload_is_refused(kind: Kind, idle: bytes) -> None:
+    begin = frame(b"begun", 0x02)
+    assert code_of(kind, begin + idle * (MAX_IDLE + 1)) == POLICY_VIOLATION
+    decoder = kind(masked=False)
+    feed(decoder, begin)
+    for _ in range(3):
+        feed(decoder, idle * MAX_IDLE)  # not all at once: others have their turn in between

@@ -15,6 +15,7 @@ from .frames import (
     MAX_CONTROL,
     MESSAGE_TOO_BIG,
     PING,
+    POLICY_VIOLATION,
     PONG,
     PROTOCOL_ERROR,
     TEXT,
@@ -26,6 +27,11 @@ from .masking import apply_mask
 
 MAX_MESSAGE: Final = 1024 * 1024
 """Bytes that a message may have, all its fragments together."""
+
+MAX_IDLE: Final = 4096
+"""Frames without payload of a message that may come at once. A flood of them costs everybody else their time: a tenth of a second for each quarter of a
+megabyte.
+"""
 
 _FINAL, _RESERVED, _CONTROL = 0x80, 0x70, 0x08
 _WHOLE_MESSAGE = _FINAL | BINARY
@@ -76,7 +82,7 @@ class FrameParser(ABC):
         view, end = memoryview(data), len(data)
         pos = self._continue(view, take) if self._left and end else 0
         mask_bit = self._mask_bit
-        header = 6 if mask_bit else 2
+        header, idle = 6 if mask_bit else 2, 0
         while end - pos >= 2:
             first, length, start = data[pos], data[pos + 1] ^ mask_bit, pos + header
             if length >= 126:
@@ -105,6 +111,10 @@ class FrameParser(ABC):
                     return
             elif stop > start or self._keeps_boundaries:
                 take(piece)
+            if stop == start or first & _CONTROL:
+                idle += 1
+                if idle > MAX_IDLE:
+                    raise FrameError(POLICY_VIOLATION, "a flood of frames without payload")
         if pos < end:
             self._tail = bytes(view[pos:])
 

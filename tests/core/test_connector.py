@@ -16,7 +16,7 @@ from outline_lb.net.connector import STAGGER, Connector, Via
 from outline_lb.net.listener import SocketListener
 from outline_lb.net.resolver import Resolver, SocketAddress
 from outline_lb.net.socket import SocketStream
-from outline_lb.testing.clock import ClockLoop, settle
+from outline_lb.testing.clock import settle
 from outline_lb.testing.streams import RecordingSink
 
 NAME = Address("example.com", 443)
@@ -190,18 +190,18 @@ async def test_cancelling_leaves_no_socket() -> None:
 # -- several addresses
 
 
-class Network:
+class Network(Connector):
     """Where connecting takes as long, and ends, as the test says."""
 
-    def __init__(self, loop: ClockLoop, **hosts: tuple[float, int]) -> None:
+    def __init__(self, **hosts: tuple[float, int]) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
         self.started: dict[str, float] = {}
         self.socks: list[socket.socket] = []
         self._hosts = {name.replace("_", "."): outcome for name, outcome in hosts.items()}
-        self._loop = loop
-        self._begin = loop.time()
-        loop.sock_connect = self._connect  # type: ignore[method-assign,assignment]
+        self._begin = self._loop.time()
 
-    async def _connect(self, sock: socket.socket, name: tuple[str, int]) -> None:
+    async def _reach(self, sock: socket.socket, name: tuple[str, int]) -> None:
         host = name[0].removeprefix("192.0.2.")
         self.started[host] = round(self._loop.time() - self._begin, 3)
         self.socks.append(sock)
@@ -211,7 +211,7 @@ class Network:
             raise OSError(number, "x")
 
     async def race(self, count: int) -> SocketStream:
-        return await Connector(resolver=Fixed(*(f"192.0.2.{number}" for number in range(1, count + 1)))).connect(NAME)
+        return await self.connect_to([(socket.AF_INET, (f"192.0.2.{number}", 443)) for number in range(1, count + 1)])
 
     def open(self) -> int:
         return sum(sock.fileno() >= 0 for sock in self.socks)
@@ -221,15 +221,9 @@ NEVER = (3600.0, 0)
 REFUSED = errno.ECONNREFUSED
 
 
-def network(**hosts: tuple[float, int]) -> Network:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ClockLoop)
-    return Network(loop, **hosts)
-
-
 @pytest.mark.fake_clock
 async def test_the_first_address_wins_if_it_answers_soon() -> None:
-    net = network(h1=(0.2, 0), h2=(0, 0))
+    net = Network(h1=(0.2, 0), h2=(0, 0))
     stream = await net.race(2)
     assert net.started == {"1": 0}
     assert net.open() == 1
@@ -238,7 +232,7 @@ async def test_the_first_address_wins_if_it_answers_soon() -> None:
 
 @pytest.mark.fake_clock
 async def test_a_silent_address_gets_company() -> None:
-    net = network(h1=NEVER, h2=NEVER, h3=(0.1, 0))
+    net = Network(h1=NEVER, h2=NEVER, h3=(0.1, 0))
     stream = await net.race(3)
     assert net.started == {"1": 0, "2": STAGGER, "3": 2 * STAGGER}
     assert net.open() == 1
@@ -248,14 +242,14 @@ async def test_a_silent_address_gets_company() -> None:
 
 @pytest.mark.fake_clock
 async def test_a_failure_starts_the_next_one_at_once() -> None:
-    net = network(h1=(0.1, REFUSED), h2=(0.1, 0))
+    net = Network(h1=(0.1, REFUSED), h2=(0.1, 0))
     (await net.race(2)).abort()
     assert net.started == {"1": 0, "2": 0.1}
 
 
 @pytest.mark.fake_clock
 async def test_a_slow_first_one_may_still_win() -> None:
-    net = network(h1=(0.4, 0), h2=(0.4, 0))
+    net = Network(h1=(0.4, 0), h2=(0.4, 0))
     stream = await net.race(2)
     assert stream._sock is net.socks[0]
     assert net.open() == 1
@@ -264,7 +258,7 @@ async def test_a_slow_first_one_may_still_win() -> None:
 
 @pytest.mark.fake_clock
 async def test_all_fail() -> None:
-    net = network(h1=(0.1, errno.ENETUNREACH), h2=(0.4, REFUSED), h3=(0.01, errno.EHOSTUNREACH))
+    net = Network(h1=(0.1, errno.ENETUNREACH), h2=(0.4, REFUSED), h3=(0.01, errno.EHOSTUNREACH))
     with pytest.raises(DialError) as caught:
         await net.race(3)
     assert caught.value.reason is Reason.HOST_UNREACHABLE  # the first that says more than "no network"
@@ -273,7 +267,7 @@ async def test_all_fail() -> None:
 
 @pytest.mark.fake_clock
 async def test_two_that_answer_in_the_same_moment() -> None:
-    net = network(h1=(0.5, 0), h2=(0.25, 0))
+    net = Network(h1=(0.5, 0), h2=(0.25, 0))
     stream = await net.race(2)
     await settle()
     assert net.open() == 1
@@ -283,7 +277,7 @@ async def test_two_that_answer_in_the_same_moment() -> None:
 @pytest.mark.fake_clock
 @pytest.mark.parametrize("moment", [0.1, 0.3, 0.5, 0.55])
 async def test_cancelling_a_race_leaves_no_socket(moment: float) -> None:
-    net = network(h1=(0.5, 0), h2=NEVER)
+    net = Network(h1=(0.5, 0), h2=NEVER)
     loop = asyncio.get_running_loop()
     racing = asyncio.create_task(net.race(2))
     loop.call_later(moment, racing.cancel)
@@ -298,16 +292,14 @@ async def test_cancelling_a_race_leaves_no_socket(moment: float) -> None:
 @pytest.mark.fake_clock
 async def test_cancelling_while_the_winner_waits_for_the_losers() -> None:
     class Stubborn(Network):
-        async def _connect(self, sock: socket.socket, name: tuple[str, int]) -> None:
+        async def _reach(self, sock: socket.socket, name: tuple[str, int]) -> None:
             try:
-                await super()._connect(sock, name)
+                await super()._reach(sock, name)
             except asyncio.CancelledError:
                 racing.cancel()  # just now
                 raise
 
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ClockLoop)
-    net = Stubborn(loop, h1=NEVER, h2=(0.1, 0))
+    net = Stubborn(h1=NEVER, h2=(0.1, 0))
     racing = asyncio.create_task(net.race(2))
     with pytest.raises(asyncio.CancelledError):
         await racing

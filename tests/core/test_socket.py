@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from structlog.testing import capture_logs
 
 from outline_lb.base.address import Address
 from outline_lb.base.errors import AbortedError, StreamError
@@ -815,3 +816,21 @@ async def test_a_peer_that_does_not_read_acknowledges_all_the_same(monkeypatch: 
         assert sink.events == ["pause"]
         stream.abort()
         await settle()
+
+
+class Broken(RecordingSink):
+    """Runs out of memory at the first bytes."""
+
+    def data_received(self, data: Buffer) -> None:
+        raise MemoryError
+
+
+async def test_a_stream_whose_sink_fails_is_aborted_because_its_bytes_are_lost() -> None:
+    one, two = tcp_pair()
+    with two, capture_logs() as log:
+        stream, sink = SocketStream(one), Broken()
+        stream.set_sink(sink)
+        stream.resume_reading()
+        two.send(b"lost")
+        assert isinstance(await wait_lost(sink), MemoryError)
+    assert [line["event"] for line in log] == ["stream aborted"]

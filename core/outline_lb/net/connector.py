@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass, replace
 from typing import Final
@@ -147,7 +148,7 @@ class Connector:
             sock.setblocking(False)
             self.via.apply(sock)
             operation = "connect"
-            await asyncio.get_running_loop().sock_connect(sock, name)
+            await self._reach(sock, name)
         except OSError as exc:
             sock.close()
             raise DialError(operation, exc) from exc
@@ -155,3 +156,27 @@ class Connector:
             sock.close()
             raise
         return sock
+
+    async def _reach(self, sock: socket.socket, name: tuple[str, int]) -> None:
+        """Connect a socket. Not by the loop: uvloop looks up every address in a thread first, numbers too."""
+        try:
+            sock.connect(name)
+        except (BlockingIOError, InterruptedError):  # under way
+            pass
+        else:
+            return
+        loop = asyncio.get_running_loop()
+        writable: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(sock, _set, writable)
+        try:
+            await writable
+        finally:
+            loop.remove_writer(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

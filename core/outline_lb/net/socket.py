@@ -13,13 +13,15 @@ import os
 import socket
 import struct
 import sys
-from collections import deque
-from itertools import islice
 from typing import Final
+
+import structlog
 
 from ..base.address import Address
 from ..base.errors import AbortedError, without_frames
 from ..base.stream import NOBODY, Buffer, Stream, StreamSink
+
+log = structlog.get_logger("net")
 
 RECEIVE_SIZE: Final = 256 * 1024
 LINGER: Final = 2.0
@@ -45,7 +47,7 @@ class SocketStream(Stream):
     :param sock: connected; becomes ours
     """
 
-    __slots__ = ("_closing", "_eof_received", "_eof_sent", "_loop", "_lost", "_queue", "_reading", "_sink", "_sock", "_timer")
+    __slots__ = ("_closing", "_eof_received", "_eof_sent", "_fd", "_loop", "_lost", "_queue", "_reading", "_sink", "_sock", "_timer", "_watched")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -56,10 +58,12 @@ class SocketStream(Stream):
                 if number := getattr(socket, name, None):
                     sock.setsockopt(socket.IPPROTO_TCP, number, value)
         self._sock = sock
+        self._fd = sock.fileno()  # for the loop, which would look for it in the socket each time
         self._loop = asyncio.get_running_loop()
         self._sink: StreamSink = NOBODY
-        self._queue: deque[memoryview] = deque()
+        self._queue: list[memoryview] = []  # while there is something, the loop tells when the socket takes more
         self._reading = self._closing = False
+        self._watched = False  # the loop tells when there is something to read
         self._eof_received = False
         self._eof_sent = False  # asked for; done once the queue is empty
         self._lost: tuple[Exception | None] | None = None
@@ -102,24 +106,29 @@ class SocketStream(Stream):
             return
         if sent < len(data):
             self._queue.append(memoryview(bytes(memoryview(data)[sent:])))
-            self._loop.add_writer(self._sock, self._writable)
+            self._loop.add_writer(self._fd, self._writable)
             self._sink.pause_writing()
 
     def _writable(self) -> None:
         queue = self._queue
         try:
-            sent = self._sock.sendmsg(list(islice(queue, _MAX_PIECES)))
+            sent = self._sock.sendmsg(queue[:_MAX_PIECES])
         except BlockingIOError:
             return
         except OSError as exc:
             self._finish(exc)
             return
-        while queue and sent >= len(queue[0]):
-            sent -= len(queue.popleft())
+        done = 0
+        for piece in queue:
+            if sent < len(piece):
+                break
+            sent -= len(piece)
+            done += 1
+        del queue[:done]
         if sent:
             queue[0] = queue[0][sent:]
         if not queue:
-            self._loop.remove_writer(self._sock)
+            self._loop.remove_writer(self._fd)
             if self._eof_sent:
                 self._shut()
             else:
@@ -147,16 +156,32 @@ class SocketStream(Stream):
     # -- reading
 
     def pause_reading(self) -> None:
-        if self._reading and not self._closing:
+        """Stop, at the latest when something comes: most pauses are shorter than that, and to tell the loop costs system calls."""
+        if not self._closing:
             self._reading = False
-            self._loop.remove_reader(self._sock)
 
     def resume_reading(self) -> None:
         if not (self._reading or self._eof_received or self._lost):
-            self._reading = True
-            self._loop.add_reader(self._sock, self._readable)
+            self._start_reading()
+
+    def _start_reading(self) -> None:
+        self._reading = True
+        if not self._watched:
+            self._watched = True
+            self._loop.add_reader(self._fd, self._readable)
 
     def _readable(self) -> None:
+        """Take what is there. Whatever goes wrong above, the bytes are gone then, and so must the stream be: the loop would just go on."""
+        try:
+            self._receive()
+        except Exception as exc:
+            log.exception("stream aborted")
+            self._finish(exc)
+
+    def _receive(self) -> None:
+        if not self._reading:
+            self._stop_reading()
+            return
         try:
             size = self._sock.recv_into(_RECEIVED)
             # uvloop tells of an error once, with the data before it, and then watches the socket no more
@@ -181,9 +206,10 @@ class SocketStream(Stream):
             self._finish(OSError(error, os.strerror(error)))
 
     def _stop_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._loop.remove_reader(self._sock)
+        self._reading = False
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._fd)
 
     def keep_alive(self, doubt: bool = False) -> None:
         """End a connection whose peer acknowledges nothing. (TCP_USER_TIMEOUT would also end one whose peer just does not read.)"""
@@ -202,8 +228,7 @@ class SocketStream(Stream):
             return
         self._closing = True
         if not (self._reading or self._eof_received):  # to see the peer's end
-            self._loop.add_reader(self._sock, self._readable)
-            self._reading = True
+            self._start_reading()
         if self._queue:
             self._eof_sent = True
             self._timer = self._loop.call_later(STALL, self._look_for_progress, self._left())
@@ -242,8 +267,9 @@ class SocketStream(Stream):
             return
         self._lost = (None if exc is None else without_frames(exc),)
         self._stop_reading()
-        self._loop.remove_writer(self._sock)
-        self._queue.clear()
+        if self._queue:
+            self._loop.remove_writer(self._fd)
+            self._queue.clear()
         if self._timer is not None:
             self._timer.cancel()
         if exc is not None:

@@ -21,6 +21,10 @@ from ..base.stream import Buffer, Hop, Stream
 from .socket import RECEIVE_SIZE
 
 _PLAIN = memoryview(bytearray(RECEIVE_SIZE + 64 * 1024))  # shared by all flows; more than one wake-up can decrypt to
+SLICE: Final = 80 * 1024
+"""Bytes that OpenSSL is given at a time: its buffer keeps for good the size that it once had, in each flow."""
+LITTLE: Final = 4 * 1024
+"""Bytes up to which it pays to look whether everything was decrypted. To hear it by an `SSLWantReadError` costs as much as a record."""
 PIN_PREFIX: Final = "sha256/"
 
 
@@ -108,6 +112,8 @@ class TlsStream(Hop):
     async def handshake(self) -> None:
         """Shake hands. Cancelling aborts the stream.
 
+        What the caller writes at once afterwards leaves together with our last flight.
+
         :raises ssl.SSLError: if a certificate is refused or there is nothing in common
         :raises StreamError: if the peer ends or breaks the connection
         """
@@ -123,6 +129,8 @@ class TlsStream(Hop):
         except BaseException:
             self.abort()
             raise
+        else:
+            asyncio.get_running_loop().call_soon(self._push)
         finally:
             self._ready = None
             del ready  # no reference circle: its exception knows this frame
@@ -167,11 +175,11 @@ class TlsStream(Hop):
         except ssl.SSLError as exc:
             ready.set_exception(without_frames(exc))
             return
-        self._push()
         self._ready = None
         self.lower.pause_reading()
         ready.set_result(None)
-        self._drain()  # what came with the last flight
+        if self._incoming.pending:  # came with the last flight
+            self._drain(self._incoming.read())
 
     def _push(self) -> None:
         if self._outgoing.pending:
@@ -182,40 +190,55 @@ class TlsStream(Hop):
     def data_received(self, data: Buffer) -> None:
         if self.over or self._eof_received:  # RFC 8446 section 6.1: what follows a closure alert is ignored
             return
-        self._incoming.write(data)
         if self._ready is None:
-            self._drain()
+            self._drain(data)
         else:
+            self._incoming.write(data)
             self._shake()
 
-    def _drain(self) -> None:
+    def _drain(self, data: Buffer) -> None:
         """Decrypt everything that came, and deliver it in one piece; while paused, keep it.
 
         Encrypted, nothing whole is left behind: OpenSSL would throw it away in `write_eof`.
         """
-        size, plain, read = 0, _PLAIN, self._ssl.read
+        size, view = 0, memoryview(data)
         try:
-            while got := read(len(plain) - size, plain[size:]):
-                size += got  # type: ignore[operator]
-                if size == len(plain):
-                    self._kept += plain
-                    size = 0
-            self._eof_received = True
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:  # instead of 0, once our own close_notify is out
-            self._eof_received = True
+            for start in range(0, len(view), SLICE):
+                self._incoming.write(view[start : start + SLICE])
+                size = self._decrypt(size)
+                if self._eof_received:
+                    break
         except ssl.SSLError as exc:
             self._push()  # an alert
             self.abort(ProtocolError(f"TLS: {describe(exc)}"))
             return
         self._push()  # the answer to a key update
         if self._paused or self._kept:
-            self._kept += plain[:size]
+            self._kept += _PLAIN[:size]
         elif size:
-            self.upper.data_received(plain[:size])
+            self.upper.data_received(_PLAIN[:size])
         if self._kept or self._eof_received:
             self._deliver()
+
+    def _decrypt(self, size: int) -> int:
+        """Decrypt everything that is there into `_PLAIN`, behind its first `size` bytes, and return how many there are now."""
+        plain, space, read, incoming = _PLAIN, len(_PLAIN) - size, self._ssl.read, self._incoming
+        little = incoming.pending <= LITTLE
+        try:
+            while got := read(space, plain[size:]):
+                size += got  # type: ignore[operator]
+                space -= got  # type: ignore[operator]
+                if not space:
+                    self._kept += plain
+                    size, space = 0, len(plain)
+                elif little and not incoming.pending:
+                    return size
+            self._eof_received = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:  # instead of 0, once our own close_notify is out
+            self._eof_received = True
+        return size
 
     def _deliver(self) -> None:
         """Hand up what was kept, and the end behind it."""

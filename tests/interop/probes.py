@@ -65,14 +65,14 @@ QUESTION: Final = PATTERN[:5]
 
 
 async def http(server: Server, *parts: bytes, finish: bool = False) -> str:
-    """Say what is answered to some bytes; what is open after ten seconds counts as open."""
+    """Say what is answered to some bytes; what is open after six seconds counts as open: ours gives up after ten."""
     wire = await Wire.open(server.web)
     for part in parts:
         await wire.send(part)
         await wire.until(lambda: False, 1)
     if finish:
         wire.finish()
-    await wire.until(lambda: False, 10)
+    await wire.until(lambda: False, 6)
     answer = bytes(wire.received)
     events = [Seen(describe_http(answer), wire.when(0), wire)] if answer else []
     await wire.close()
@@ -99,6 +99,14 @@ def http_probes(path: str) -> Iterator[tuple[str, Probe]]:
         "HEAD without upgrade": (request(path, upgrade=False, method="HEAD"),),
         "POST without upgrade": (request(path, "Content-Length: 5", upgrade=False, method="POST") + b"hello",),
         "POST without upgrade to a wrong path": (request("/other", "Content-Length: 5", upgrade=False, method="POST") + b"hello",),
+        "HEAD to a wrong path": (request("/other", upgrade=False, method="HEAD"),),
+        "POST of 500,000 B": (request("/other", "Content-Length: 500000", upgrade=False, method="POST"),),
+        "POST whose body does not come": (request("/other", "Content-Length: 5", upgrade=False, method="POST") + b"hell",),
+        "POST that waits for 100 Continue": (
+            request("/other", "Content-Length: 5", "Expect: 100-continue", "Connection: close", upgrade=False, method="POST"),
+        ),
+        "POST in chunks": (request("/other", "Transfer-Encoding: chunked", upgrade=False, method="POST") + b"1\r\nx\r\n0\r\n\r\n",),
+        "Connection: close to a wrong path": (request("/other", "Connection: close", upgrade=False),),
         "POST with upgrade": (request(path, "Content-Length: 0", method="POST"),),
         "OPTIONS *": (request("*", upgrade=False, method="OPTIONS"),),
         "CONNECT": (request("example.com:443", upgrade=False, method="CONNECT"),),
@@ -112,28 +120,44 @@ def http_probes(path: str) -> Iterator[tuple[str, Probe]]:
         "Connection: keep-alive, Upgrade": (request(path, "Connection: keep-alive, Upgrade"),),
         "subprotocol and extension offered": (request(path, "Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Extensions: permessage-deflate"),),
         "no Host": (request(path, "Host:"),),
+        "two Hosts": (request(path, "X: y\r\nHost: example.net"),),
+        "a Host that cannot be": (request(path, host="a b"),),
         "HTTP/1.0": (request(path, version="HTTP/1.0"),),
         "HTTP/1.0 without upgrade": (request(path, upgrade=False, version="HTTP/1.0"),),
         "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",),
         "no HTTP": (b"hello\r\n\r\n",),
         "a TLS greeting": (hello,),
+        "a greeting of SSH": (b"SSH-2.0-OpenSSH_9.6\r\n",),
+        "noise with an LF": (b"\x00\x01\r\x02\n",),
         "lines that end with LF": (request(path, upgrade=False).replace(b"\r\n", b"\n"),),
         "a header field without a colon": (request(path).replace(b"\r\n\r\n", b"\r\nnonsense\r\n\r\n"),),
         "a header of 20 KB": (request(path, f"X-Long: {'x' * 20_000}"),),
         "150 header fields": (request(path, *(f"X-{number}: x" for number in range(150))),),
         "three requests on one connection": several,
         "three requests at once": (b"".join(several),),
+        "a request to a wrong path, then the right one": (request("/other"), request(path)),
         "early data behind the request": (request(path) + frame(BINARY, os.urandom(100)),),
     }
     for name, parts in requests.items():
         yield name, _http_probe(parts)
     yield "an end behind half a request", _http_probe((request(path)[:30],), finish=True)
+    yield "an end behind a TLS greeting", _http_probe((hello,), finish=True)
+    yield "an end behind a request", _http_probe((request("/other"),), finish=True)
+    yield "an end, and nothing else", _http_probe((), finish=True)
+    yield "nothing behind an answer", one_request
     yield "half a request", half_a_request
     yield "a request that never comes", silent_client
 
 
 def _http_probe(parts: tuple[bytes, ...], finish: bool = False) -> Probe:
     return lambda server: http(server, *parts, finish=finish)
+
+
+async def one_request(server: Server) -> str:
+    """Say when a server gives up a client that asks nothing more."""
+    wire = await Wire.open(server.web)
+    await wire.send(request("/other"))
+    return await _watch_http(wire)
 
 
 async def half_a_request(server: Server) -> str:
@@ -335,6 +359,13 @@ async def answer_and_reset(target: Target, reader: asyncio.StreamReader, writer:
     target.saw = "reset it"
 
 
+async def speak_late(target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say something a little after the question, then read to the end."""
+    target.received = len(await reader.readexactly(len(QUESTION)))
+    await asyncio.sleep(2)
+    await speak_first(target, reader, writer)
+
+
 async def echo(target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Send back what comes."""
     while data := await reader.read(1 << 16):
@@ -429,6 +460,11 @@ def user_probes() -> Iterator[tuple[str, Probe]]:
     yield "half an address, then nothing", half_address
     yield "address of an unknown type", unknown_address
     yield "a damaged chunk", damaged
+    yield "a damaged chunk, then the target speaks", partial(damaged, serve=speak_late)
+    yield "a damaged chunk, then 17 B", partial(damaged, behind=17)
+    yield "a damaged chunk, then 18 B", partial(damaged, behind=18)
+    yield "a chunk with a damaged length", partial(damaged, place=0)
+    yield "a damaged chunk, then Close 1000", partial(damaged, finish=True)
     yield "Close inside a chunk", close_inside_chunk
     yield "a message of 1 MiB", partial(big_message, size=1 << 20)
     yield "a message of 1.5 MiB", partial(big_message, size=3 << 19)
@@ -444,6 +480,11 @@ def plain_user_probes() -> Iterator[tuple[str, Probe]]:
     yield "refused target", partial(no_target, public=True, plain=True)
     yield "target reset", user(serve=answer_and_reset, plain=True)
     yield "a damaged chunk", partial(damaged, plain=True)
+    yield "a damaged chunk, then the target speaks", partial(damaged, plain=True, serve=speak_late)
+    yield "a damaged chunk, then 17 B", partial(damaged, plain=True, behind=17)
+    yield "a damaged chunk, then 18 B", partial(damaged, plain=True, behind=18)
+    yield "a chunk with a damaged length", partial(damaged, plain=True, place=0)
+    yield "a damaged chunk, then TCP shutdown", partial(damaged, plain=True, finish=True)
     yield "half an address, then nothing", partial(half_address, plain=True)
     yield "address of an unknown type", partial(unknown_address, plain=True)
 
@@ -512,12 +553,23 @@ async def unknown_address(server: Server, plain: bool = False) -> str:
     return await watch(watched)
 
 
-async def damaged(server: Server, plain: bool = False) -> str:
-    """Damage a chunk after the first."""
-    user = await User.begin(server, answer_after_end, plain)
+async def damaged(
+    server: Server, plain: bool = False, serve: Serve = answer_after_end, place: int = -1, behind: int = 0, finish: bool = False
+) -> str:
+    """Damage a byte of a chunk after the first, and perhaps send some more or end a little later."""
+    user = await User.begin(server, serve, plain)
     data = bytearray(seal(user.sealer, PATTERN[:100]))
-    data[-1] ^= 1
-    await user.watched.wire.send(bytes(data) if plain else frame(BINARY, bytes(data)))
+    data[place] ^= 1
+    wire = user.watched.wire
+    for part in (bytes(data), os.urandom(behind)) if behind else (bytes(data),):
+        await wire.send(part if plain else frame(BINARY, part))
+        await asyncio.sleep(0.2)
+    if finish:
+        await asyncio.sleep(0.5)
+        if plain:
+            wire.finish()
+        else:
+            await wire.send(close_frame(1000))
     return await user.end()
 
 

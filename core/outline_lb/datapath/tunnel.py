@@ -57,10 +57,14 @@ class TunnelStream(Hop):
         try:
             pieces = self._opener.feed(data)
         except ProtocolError as exc:
-            self.abort(exc)
+            self.damaged(exc)
             return
         if pieces:
             self.upper.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def damaged(self, exc: ProtocolError) -> None:
+        """What came cannot be opened, nor can what follows. A client has nobody to hide that from."""
+        self.abort(exc)
 
     def eof_received(self) -> None:
         if self._opener.complete:

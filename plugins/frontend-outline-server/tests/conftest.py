@@ -18,6 +18,7 @@ from outline_lb.api import (
     Listener,
     ListenerDeps,
     Opener,
+    ProtocolError,
     Registration,
     RejectedError,
     Sealer,
@@ -29,6 +30,9 @@ from outline_lb.api import (
     encode_address,
 )
 from outline_lb.testing.clock import ClockLoop
+
+DAMAGED = b"damaged"
+"""What the cipher takes for a chunk that somebody has changed."""
 
 
 def flip(data: Buffer, mark: int) -> bytes:
@@ -54,9 +58,15 @@ class ToySealer(Sealer):
 class ToyOpener(Opener):
     def __init__(self, mark: int) -> None:
         self._mark = mark
+        self._kept = b""  # what came behind the damage
 
     def feed(self, data: Buffer) -> list[bytes]:
-        return [flip(data, self._mark)]
+        plain, self._kept = self._kept + flip(data, self._mark), b""
+        begin, damage, behind = plain.partition(DAMAGED)
+        if damage:
+            self._kept = behind
+            raise ProtocolError("authentication failed")
+        return [begin] if begin else []
 
     @property
     def complete(self) -> bool:

@@ -13,6 +13,7 @@ from outline_lb.api import (
     ComponentSpec,
     FrontendDeps,
     Network,
+    ProtocolError,
     Reason,
     Secret,
     ServerCipher,
@@ -127,6 +128,91 @@ async def test_a_dial_that_fails_ends_the_stream_at_once_without_a_byte(desk: De
     await settle()
     assert stream.take() == b""
     assert stream.calls[-1] == "close"
+
+
+async def carried(desk: Desk) -> tuple[FakeStream, FakeStream]:
+    """Return a user's stream and the target's, with a flow between them."""
+    stream, far = desk.stream(), FakeStream()
+    stream.feed(desk.sealed(b"request"))
+    await settle()
+    desk.dialer.dials[0].answer.set_result(far)
+    await settle()
+    return stream, far
+
+
+async def test_who_damages_a_stream_learns_nothing(desk: Desk, clock: ClockLoop) -> None:
+    stream, far = await carried(desk)
+    with capture_logs() as logs:
+        for data in (b"damaged", b"more", b"x" * 100_000):
+            stream.feed(flip(data))
+            await clock.advance(100)
+    assert [(entry["event"], entry["user"]) for entry in logs] == [("stream damaged on its way", "alice")]
+    assert far.take() == b""
+    assert not far.over
+    assert not stream.over
+    assert not stream.paused
+    assert "write_eof" not in far.calls + stream.calls
+    far.feed(b"answer")
+    assert stream.take() == flip(b"answer")
+    stream.feed_eof()
+    await settle()
+    assert stream.calls[-1] == "close"
+    assert far.calls[-1] == "abort"
+    assert isinstance(far.cause, ProtocolError)
+    assert desk.deps.carrier.active == 0
+
+
+async def test_a_damaged_stream_outlives_the_end_of_the_target(desk: Desk) -> None:
+    stream, far = await carried(desk)
+    stream.feed(flip(b"damaged"))
+    far.feed(b"answer")
+    far.feed_eof()
+    await settle()
+    assert stream.take() == flip(b"answer")
+    assert stream.calls[-1] == "write_eof"
+    stream.feed(flip(b"more"))
+    stream.feed_eof()
+    await settle()
+    assert (stream.calls[-1], far.calls[-1]) == ("close", "abort")
+
+
+@pytest.mark.parametrize("parts", [(b"damaged", b"damaged"), (b"damaged, and damaged",), (b"damaged", b"more", b"damaged and more", b"more")])
+async def test_the_second_damage_ends_a_stream_cleanly_and_resets_the_target(desk: Desk, parts: Iterable[bytes]) -> None:
+    stream, far = await carried(desk)
+    far.take()
+    far.feed(b"answer")
+    for part in parts:
+        stream.feed(flip(part))
+    await settle()
+    assert stream.take() == flip(b"answer")
+    assert stream.calls[-1] == "close"
+    assert far.take() == b""
+    assert far.calls[-1] == "abort"
+
+
+@pytest.mark.parametrize("lost", ["client", "target"])
+async def test_a_reset_is_passed_on_from_and_to_a_damaged_stream(desk: Desk, lost: str) -> None:
+    stream, far = await carried(desk)
+    stream.feed(flip(b"damaged"))
+    gone, left = (stream, far) if lost == "client" else (far, stream)
+    gone.lose(ConnectionResetError())
+    await settle()
+    assert left.calls[-1] == "abort"
+
+
+async def test_a_stream_may_be_damaged_before_its_target_is_reached(desk: Desk) -> None:
+    stream, far = desk.stream(), FakeStream()
+    stream.feed(desk.sealed(b"request"))
+    await settle()
+    stream.feed(flip(b"damaged"))
+    desk.dialer.dials[0].answer.set_result(far)
+    await settle()
+    stream.feed(flip(b"more"))
+    assert not stream.over
+    assert not far.over
+    stream.feed_eof()
+    await settle()
+    assert (stream.calls[-1], far.calls[-1]) == ("close", "abort")
 
 
 PROBES = [

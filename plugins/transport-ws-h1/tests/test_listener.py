@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator
 
@@ -10,9 +11,9 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from outline_lb.api import Address, ClientTls, Connector, DialError, ListenerDeps, Secret, SocketListener, StartError, Stream, TlsStream
+from outline_lb.api import Address, Buffer, ClientTls, Connector, DialError, ListenerDeps, Secret, SocketListener, StartError, Stream, TlsStream
 from outline_lb.testing.clock import settle
-from outline_lb.testing.streams import RecordingSink, wait_lost
+from outline_lb.testing.streams import FakeStream, RecordingSink, wait_lost
 from outline_lb_transport_ws_h1 import listener as module
 from outline_lb_transport_ws_h1.listener import WsH1Listener
 from outline_lb_transport_ws_h1.options import ListenOptions, ServerTls
@@ -115,24 +116,118 @@ async def test_request_may_come_in_pieces() -> None:
 @pytest.mark.parametrize(
     ("request_", "status", "body"),
     [
-        (REQUEST.replace(PATH.encode(), b"/"), b"404 Not Found", b"404 page not found\n"),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"404 Not Found", b"404 page not found\n"),
-        (b"GET /hush/tcp HTTP/1.1\r\nHost: x\r\n\r\n", b"400 Bad Request", b"Bad Request\n"),
-        (REQUEST.replace(b"GET", b"POST"), b"405 Method Not Allowed", b"Method Not Allowed\n"),
-        (REQUEST[:-2] + b"Origin: https://evil.example\r\n\r\n", b"403 Forbidden", b"Forbidden\n"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404 Not Found", b"404 page not found\n"),
+        (REQUEST[:-2] + b"Connection: close\r\nOrigin: https://evil.example\r\n\r\n", b"403 Forbidden", b"Forbidden\n"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n", b"404 Not Found", b"404 page not found\n"),
+        (b"SSH-2.0-Any\r\n", b"400 Bad Request", b"400 Bad Request"),
         (b"GET / HTTP/1.1\nHost: x\n\n", b"400 Bad Request", b"400 Bad Request"),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD, b"431 Request Header Fields Too Large", b"431 Request Header Fields Too Large"),
-        (b"\x16\x03\x01\0\0", b"400 Bad Request", b"400 Bad Request"),
+        (b"\0" * MAX_HEAD, b"400 Bad Request", b"400 Bad Request"),
+        (b"\x16\x03\x01\0\0\n", b"400 Bad Request", b"400 Bad Request"),
     ],
     ids=range(8),
 )
-async def test_other_requests_get_an_answer_and_the_end(request_: bytes, status: bytes, body: bytes) -> None:
+async def test_some_requests_get_an_answer_and_the_end(request_: bytes, status: bytes, body: bytes) -> None:
     async with serving() as rig:
         sink = await rig.ask(request_)
         assert rig.accepted == []
     assert sink.data.startswith(b"HTTP/1.1 " + status + b"\r\n")
     assert sink.data.endswith(b"\r\n\r\n" + body)
     assert sink.events == ["data", "eof", "lost"]
+
+
+NOT_FOUND = b"404 page not found\n"
+OTHER = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        (REQUEST.replace(PATH.encode(), b"/"), NOT_FOUND),
+        (OTHER, NOT_FOUND),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nGET /", NOT_FOUND),
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", b""),
+        (OTHER.replace(b"/ ", b"/hush/tcp "), b"Bad Request\n"),
+        (REQUEST.replace(b"GET", b"POST"), b"Method Not Allowed\n"),
+        (REQUEST[:-2] + b"Origin: https://evil.example\r\n\r\n", b"Forbidden\n"),
+    ],
+    ids=range(7),
+)
+async def test_after_a_refusal_another_request_may_come(request_: bytes, body: bytes) -> None:
+    async with serving() as rig:
+        stream, sink = await rig.connect()
+        for _ in range(3):
+            stream.write(request_)
+            await sink.received(1)
+            while not sink.data.endswith(b"\r\n\r\n" + body):
+                await asyncio.sleep(0.001)
+            sink.data.clear()
+        assert not sink.ended.is_set()
+        stream.write(REQUEST)
+        assert (await sink.received(129)).startswith(b"HTTP/1.1 101 ")
+        assert len(rig.accepted) == 1
+
+
+async def test_requests_may_come_at_once() -> None:
+    async with serving() as rig:
+        stream, sink = await rig.connect()
+        stream.write(OTHER * 40 + b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + bytes(70_000) + REQUEST)
+        while b"HTTP/1.1 101 " not in sink.data:
+            await sink.received(len(sink.data) + 1)
+        assert sink.data.count(b"HTTP/1.1 404 Not Found\r\n") == 41
+        assert len(rig.accepted) == 1
+
+
+@pytest.mark.parametrize(
+    ("begin", "statuses"),
+    [
+        (b"", []),
+        (b"x", [b"400"]),
+        (b"GET / HTTP/1.1\r\nHos", [b"400"]),
+        (OTHER, [b"404"]),
+        (OTHER + b"GET", [b"404", b"400"]),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhel", [b"400"]),
+    ],
+)
+async def test_a_client_that_ends_hears_an_end(begin: bytes, statuses: list[bytes]) -> None:
+    async with serving() as rig:
+        stream, sink = await rig.connect()
+        stream.write(begin)
+        stream.write_eof()
+        await sink.ended.wait()
+        assert await wait_lost(sink) is None
+    assert re.findall(rb"HTTP/1\.1 (\d+)", sink.data) == statuses
+
+
+async def test_noise_gets_no_answer_before_its_first_line_ends() -> None:
+    async with serving() as rig:
+        stream, sink = await rig.connect()
+        stream.write(b"\x16\x03\x01\0\x05\x01\0\0\r\0")
+        await asyncio.sleep(0.05)
+        assert not sink.data
+        assert not sink.ended.is_set()
+        stream.write(b"\n")
+        assert (await sink.received(12)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_answers_are_not_heaped_up_for_who_does_not_read_them() -> None:
+    class Stuffed(FakeStream):
+        def write(self, data: Buffer) -> None:
+            super().write(data)
+            self.fill()
+
+    listener = WsH1Listener(ListenOptions(Address("127.0.0.1", 0), Secret(PATH), None, 10, None), ListenerDeps(SocketListener))
+    stream = Stuffed()
+    task = asyncio.create_task(listener._shake_hands(stream, "somebody"))
+    await settle()
+    stream.feed(OTHER * 5000)
+    for answers in range(1, 4):
+        await settle()
+        assert len(stream.writes) == answers
+        stream.drain()
+    stream.lose(ConnectionResetError())
+    with pytest.raises(ConnectionResetError):
+        await task
 
 
 async def test_who_does_not_wait_for_the_answer_gets_none() -> None:
@@ -146,7 +241,7 @@ async def test_refusals_are_logged_without_secrets() -> None:
     async with serving() as rig:
         with capture_logs() as logs:
             await rig.ask(REQUEST.replace(b"Host", b"Hose"))
-            await rig.ask(REQUEST.replace(PATH.encode(), b"/hush/udp"))
+            await rig.ask(REQUEST.replace(PATH.encode(), b"/hush/udp").replace(b": Upgrade", b": close"))
     assert [(entry["event"], entry["status"], entry["log_level"]) for entry in logs] == [
         ("request refused", 400, "debug"),
         ("request refused", 404, "debug"),
@@ -164,6 +259,20 @@ async def test_slow_clients_are_given_up(phase: str, tls_files: tuple[ClientTls,
         await sink.lost.wait()
         assert 9.9 < asyncio.get_running_loop().time() - started < 10.5
         assert sink.data == b""
+
+
+@pytest.mark.fake_clock
+async def test_time_for_all_requests_together_is_limited() -> None:
+    async with serving() as rig:
+        started = asyncio.get_running_loop().time()
+        stream, sink = await rig.connect()
+        for seconds in (0, 4, 5):
+            await asyncio.sleep(seconds)
+            stream.write(OTHER)
+        await sink.ended.wait()
+        assert sink.events == ["data", "eof"]
+        assert 9.9 < asyncio.get_running_loop().time() - started < 10.5
+        assert sink.data.count(NOT_FOUND) == 3
 
 
 async def test_client_that_leaves_in_the_middle_disturbs_nobody(tls_files: tuple[ClientTls, ServerTls]) -> None:
@@ -236,3 +345,9 @@ async def test_missing_certificate_stops_the_start() -> None:
     options = ListenOptions(Address("127.0.0.1", 0), Secret(PATH), ServerTls("/nowhere/cert.pem", "/nowhere/key.pem"), 10)
     with pytest.raises(StartError, match=r"/nowhere/cert\.pem"):
         await WsH1Listener(options, ListenerDeps(SocketListener)).prepare()
+
+
+@pytest.mark.parametrize(("tls", "scheme"), [(None, "ws"), (ServerTls("certificate.pem", "key.pem"), "wss")])
+def test_url_names_the_host_by_which_clients_reach_it_and_the_path(tls: ServerTls | None, scheme: str) -> None:
+    options = ListenOptions(Address("0.0.0.0", 8443), Secret("/SECRET_PATH"), tls, handshake_timeout=1)
+    assert WsH1Listener(options, ListenerDeps(SocketListener)).url("server.example") == SecretUrl(f"{scheme}://server.example:8443/SECRET_PATH")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,10 +20,18 @@ def test_what_follows_the_head_may_be_anything() -> None:
     assert split_head(b"a\r\n\r\n\0\n\r\r\n\r\n") == (b"a", b"\0\n\r\r\n\r\n")
 
 
-@pytest.mark.parametrize("data", [b"a\nb", b"a\r\nb\n\r\n", b"a\rb", b"a\0", b"\n\n", b"a\r\r\n", b"a\nb\r\n\r\n", b"a\0b\r\n\r\n"])
+@pytest.mark.parametrize("data", [b"a\nb", b"a\r\nb\n\r\n", b"a\rb", b"a\0", b"\n\n", b"a\r\r\n", b"a\nb\r\n\r\n", b"a\0b\r\n\r\n", b"a\r\r\n\r\n"])
 def test_bare_ends_of_lines_and_nul_are_refused_at_once(data: bytes) -> None:
     with pytest.raises(HeadError):
         split_head(data)
+
+
+def test_a_head_that_comes_byte_by_byte_takes_a_fraction_of_the_time_that_it_is_given() -> None:
+    data, begun = bytearray(), time.process_time()
+    for byte in b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 2700:
+        data.append(byte)
+        assert split_head(data) is None
+    assert time.process_time() - begun < 1.5
 
 
 def test_limit_of_bytes() -> None:
@@ -63,6 +73,12 @@ def test_names_are_lowered_and_values_stripped() -> None:
 def test_malformed_fields_are_refused(line: bytes) -> None:
     with pytest.raises(HeadError):
         Head.parse(b"start\r\nx: y\r\n" + line)
+
+
+def test_a_message_stays_short_whatever_the_name_is() -> None:
+    with pytest.raises(HeadError) as raised:
+        Head.parse(b"start\r\n" + b"x" * 9000 + b": \x01")
+    assert len(str(raised.value)) < 200
 
 
 def test_tokens_join_all_fields_of_a_name() -> None:

@@ -15,6 +15,8 @@ from outline_lb.api import (
     Flow,
     FrontendDeps,
     Network,
+    Opener,
+    ProtocolError,
     RejectedError,
     ServerCipher,
     Stream,
@@ -118,13 +120,65 @@ class Connection(StreamSink):
     def _carry(self, accepted: Accepted) -> None:
         self._finish()
         deps = self._deps
-        stream = TunnelStream(self._stream, accepted.sealer, accepted.opener)
+        stream = _UserStream(self._stream, accepted)
         flow = Flow(deps.name, Network.TCP, self._client, accepted.user, accepted.target, self._started, self._public_only)
         deps.carrier.carry(flow, stream, deps.dialer, _opened, lambda _: stream.close(), accepted.payload)
 
     def _finish(self) -> None:
         self._deadline.cancel()
         self._done(self)
+
+
+class _UserStream(TunnelStream):
+    """A user's stream. Who damages it on its way learns nothing that he would not from other servers: what the target says still goes out, what
+    comes is dropped, and the end comes cleanly: with the client's, or with the next unit that cannot be opened either. The target hears a reset
+    then, because something is missing.
+
+    :param lower: the client's stream; becomes ours
+    :param accepted: whose it is
+    """
+
+    __slots__ = ("_damage", "_user")
+
+    def __init__(self, lower: Stream, accepted: Accepted) -> None:
+        self._user = accepted.user
+        self._damage: ProtocolError | None = None
+        super().__init__(lower, accepted.sealer, accepted.opener)
+
+    def damaged(self, exc: ProtocolError) -> None:
+        if self._damage is not None:
+            self.close()
+            return
+        log.info("stream damaged on its way", client=str(self.lower.peer_address), user=self._user, error=str(exc))
+        self._damage = ProtocolError(str(exc))  # without frames, which hold what came
+        self._opener = _Deaf(self._opener)
+        self.data_received(b"")  # what came behind the damage
+
+    def eof_received(self) -> None:
+        if self._damage is None:
+            super().eof_received()
+        else:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(self._damage or exc)
+
+
+class _Deaf(Opener):
+    """Tries to open what comes, and keeps it to itself."""
+
+    __slots__ = ("_opener",)
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+
+    def feed(self, data: Buffer) -> list[bytes]:
+        self._opener.feed(data)
+        return []
+
+    @property
+    def complete(self) -> bool:
+        return False
 
 
 def _opened(_stream: Stream) -> None:

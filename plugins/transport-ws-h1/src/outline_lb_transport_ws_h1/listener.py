@@ -12,13 +12,13 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from outline_lb.api import Address, Listener, ListenerDeps, SocketListener, SocketStream, Stream, TlsStream, describe, server_context
+from outline_lb.api import Address, Listener, ListenerDeps, SecretUrl, SocketListener, SocketStream, Stream, TlsStream, describe, server_context
 from outline_lb_websocket.head import HeadError
-from outline_lb_websocket.server_handshake import answer, answer_malformed
+from outline_lb_websocket.server_handshake import Answer, answer, answer_malformed
 from outline_lb_websocket.stream import Role, WebSocketStream
 
 from .options import ListenOptions
-from .upgrade import read_head
+from .requests import RequestReader
 
 log = structlog.get_logger("ws-h1")
 
@@ -46,6 +46,10 @@ class WsH1Listener(Listener):
     def address(self) -> Address:
         assert self._socket is not None, "not prepared"
         return self._socket.address
+
+    def url(self, host: str) -> SecretUrl:
+        scheme = "ws" if self._options.tls is None else "wss"
+        return SecretUrl(f"{scheme}://{Address.of(host, self._options.address.port)}{self._options.path.reveal()}")
 
     async def prepare(self) -> None:
         tls = self._options.tls
@@ -97,22 +101,45 @@ class WsH1Listener(Listener):
             stream = secured = TlsStream(lower, self._tls, server_side=True)
             await secured.handshake()
             log.debug("TLS handshake done", client=peer, version=secured.version, alpn=secured.alpn)
+        requests = RequestReader(stream)
         try:
-            head, early = await read_head(stream)
-            reply = answer(head, self._options.path.reveal())
-        except HeadError as exc:
-            reply, early = answer_malformed(exc), b""
+            return await self._answer_requests(requests, stream, peer)
         except BaseException:
-            stream.abort()
+            if requests.idle:  # whose time is over is told so by an end (RFC 9112 section 9.5)
+                stream.close()
+            else:
+                stream.abort()
             raise
-        if reply.accepted and early:  # Outline's own server hangs up here too
-            log.debug("the client did not wait for the answer", client=peer)
-            stream.close()
-            return None
-        stream.write(reply.response)
-        if reply.accepted:
-            log.debug("WebSocket opened", client=peer, status=101)
-            return WebSocketStream(stream, Role.SERVER, defer_eof_timeout=self._options.defer_eof_timeout, peer=peer)
-        log.debug("request refused", client=peer, status=reply.status)
+
+    async def _answer_requests(self, requests: RequestReader, stream: Stream, peer: str) -> Stream | None:
+        """Refuse requests until one is the right one, or the last one; then there is no stream."""
+        while True:
+            try:
+                reply = await self._next_answer(requests)
+            except HeadError as exc:
+                reply = answer_malformed(exc)
+            if reply is None:
+                break
+            if reply.accepted and requests.rest:  # Outline's own server hangs up here too
+                log.debug("the client did not wait for the answer", client=peer)
+                break
+            stream.write(reply.response)
+            if reply.accepted:
+                log.debug("WebSocket opened", client=peer, status=101)
+                return WebSocketStream(stream, Role.SERVER, defer_eof_timeout=self._options.defer_eof_timeout, peer=peer)
+            log.debug("request refused", client=peer, status=reply.status)
+            if reply.last:
+                break
+            await requests.answered()
         stream.close()
         return None
+
+    async def _next_answer(self, requests: RequestReader) -> Answer | None:
+        """Return the answer to the next request; None if there is none any more."""
+        head = await requests.head()
+        if head is None:
+            return None
+        reply = answer(head, self._options.path.reveal())
+        if not (reply.accepted or reply.last):
+            await requests.skip(reply.body)
+        return reply

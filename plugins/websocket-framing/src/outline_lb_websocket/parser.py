@@ -29,8 +29,8 @@ MAX_MESSAGE: Final = 1024 * 1024
 """Bytes that a message may have, all its fragments together."""
 
 MAX_IDLE: Final = 4096
-"""Frames without payload of a message that may come at once. A flood of them costs everybody else their time: a tenth of a second for each quarter of a
-megabyte.
+"""Frames without payload of a message that may come at once. A flood of them costs everybody else their time: a tenth of a second for each
+quarter of a megabyte.
 """
 
 _FINAL, _RESERVED, _CONTROL = 0x80, 0x70, 0x08

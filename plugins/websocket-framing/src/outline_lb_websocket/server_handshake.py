@@ -6,17 +6,29 @@ A request that cannot be served gets the status, header fields and body that Out
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from .head import Head, HeadError, HeadTooLargeError
+from .head import Head, HeadError, HeadTooLargeError, is_token
 from .key import accept_of, is_key
+
+MAX_BODY: Final = 256 * 1024
+"""Bytes of a body from which on the connection ends, instead of waiting for all of it."""
 
 _SWITCHING: Final = 101
 _VERSION = "Sec-Websocket-Version: 13\r\n"
+_TARGET = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://(?P<authority>[^/?\0-\x20\x7f]*))?(?P<path>/[^?\0-\x20\x7f]*)(?:\?[^\0-\x20\x7f]*)?")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HOST = re.compile(r"[!$%&'()*+,.:;=\[\]_~0-9A-Za-z-]*")  # RFC 3986 section 3.2.2, the port too
+_SIZE = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+class HostError(HeadError):
+    """The request does not name its host as it must (RFC 9112 section 3.2). The client is told the text, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +36,15 @@ class Answer:
     """What a request gets.
 
     :param status: the HTTP status code
-    :param response: the bytes to send; the connection ends after them unless the request was accepted
+    :param response: the bytes to send
+    :param body: bytes of the request's body, which come before the next request
+    :param last: whether the connection ends after the response, unless the request was accepted
     """
 
     status: int
     response: bytes
+    body: int = 0
+    last: bool = True
 
     @property
     def accepted(self) -> bool:
@@ -44,29 +60,68 @@ def answer(head: bytes, path: str) -> Answer:
     """
     try:
         request = Head.parse(head)
-        method, target = _parse_request_line(request.start)
-        host = request.single("host")
+        method, authority, asked = parse_request_line(request.start)
+        host = _host(request)
+        body = _body(request)
     except HeadError as exc:
         return answer_malformed(exc)
-    if not hmac.compare_digest(unquote_to_bytes(target.partition("?")[0]), unquote_to_bytes(path)):
-        return _answer(404, "404 page not found\n")
-    status = _check(request, method, host)
-    return _accept(request.single("sec-websocket-key")) if status == _SWITCHING else _answer(status, f"{HTTPStatus(status).phrase}\n", _VERSION)
+    if not hmac.compare_digest(unquote_to_bytes(asked), unquote_to_bytes(path)):
+        status, text, field = 404, "404 page not found\n", ""
+    else:
+        status = _check(request, method, host if authority is None else authority)
+        text, field = f"{HTTPStatus(status).phrase}\n", _VERSION
+    if status == _SWITCHING:
+        return _accept(request.single("sec-websocket-key"))
+    last = body is None or "close" in request.tokens("connection")
+    return Answer(status, _refusal(status, field, text, method, last), body or 0, last)
 
 
 def answer_malformed(error: HeadError) -> Answer:
     """Answer a request whose head could not be read."""
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if isinstance(error, HeadTooLargeError) else HTTPStatus.BAD_REQUEST
-    line = f"{status.value} {status.phrase}"
+    line = f"{status.value} {status.phrase}{f': {error}' if isinstance(error, HostError) else ''}"
     response = f"HTTP/1.1 {line}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{line}"
     return Answer(status.value, response.encode())
 
 
-def _parse_request_line(line: str) -> tuple[str, str]:
+def parse_request_line(line: str) -> tuple[str, str | None, str]:
+    """Read the first line of a request, whose target is a path or, as for a proxy, a whole URL (RFC 9112 section 3.2).
+
+    :return: method, the URL's authority if there is one, and path without query
+    :raises HeadError: if it is no request of HTTP/1.1 with such a target
+    """
     parts = line.split(" ")
-    if len(parts) != 3 or parts[2] != "HTTP/1.1" or not parts[1].startswith("/"):
+    if len(parts) != 3 or parts[2] != "HTTP/1.1" or not is_token(parts[0]):
         raise HeadError("no request line of HTTP/1.1")
-    return parts[0], parts[1]
+    target = _TARGET.fullmatch(parts[1])
+    if target is None or _BAD_ESCAPE.search(target["path"]):
+        raise HeadError("a request target that is neither a path nor a URL")
+    return parts[0], target["authority"], target["path"]
+
+
+def _host(request: Head) -> str:
+    """Return the value of Host, which has to be there for every kind of target."""
+    if not request.values("host"):
+        raise HostError("missing required Host header")
+    host = request.single("host")
+    if not _HOST.fullmatch(host):
+        raise HostError("malformed Host header")
+    return host
+
+
+def _body(request: Head) -> int | None:
+    """Return the size of the body (RFC 9112 section 6); None if it is not worth waiting for.
+
+    Its end is not looked for in chunks, and nobody is told to go on who waits for that (RFC 9110 section 10.1.1).
+    """
+    if request.values("transfer-encoding"):
+        return None
+    sizes = set(request.values("content-length"))
+    if not sizes:
+        return 0
+    if len(sizes) > 1 or not _SIZE.fullmatch(size := sizes.pop()):
+        raise HeadError("no proper Content-Length")
+    return None if int(size) >= MAX_BODY or "100-continue" in request.tokens("expect") else int(size)
 
 
 def _check(request: Head, method: str, host: str) -> int:
@@ -99,10 +154,11 @@ def _accept(key: str) -> Answer:
     return Answer(_SWITCHING, ("\r\n".join(lines) + "\r\n\r\n").encode())
 
 
-def _answer(status: int, body: str, field: str = "") -> Answer:
+def _refusal(status: int, field: str, text: str, method: str, last: bool) -> bytes:
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+    close = "Connection: close\r\n" if last else ""
     response = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n{field}X-Content-Type-Options: nosniff\r\n"
-        f"Date: {date}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+        f"Date: {date}\r\nContent-Length: {len(text)}\r\n{close}\r\n"
     )
-    return Answer(status, response.encode())
+    return (response if method == "HEAD" else response + text).encode()  # RFC 9110 section 9.3.2

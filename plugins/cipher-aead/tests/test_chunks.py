@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outline_lb.api import ROOM, Address, Buffer, ProtocolError, encode_address
-from outline_lb_cipher_aead.chunks import BATCH, CHUNK, ChunkOpener, ChunkSealer
+from outline_lb.api import ROOM, Address, Buffer, Opener, ProtocolError, Sealer, encode_address
+from outline_lb_cipher_aead.chunks import BATCH, CHUNK
+from outline_lb_cipher_aead.codec import Codec
 from outline_lb_cipher_aead.key import master_key, subkey
 from outline_lb_cipher_aead.method import METHODS, Method
 
@@ -31,15 +32,24 @@ def key_of(method: Method) -> bytes:
     return master_key(b"Secret0", method.size)
 
 
-def sealer_of(method: Method = CHACHA, header: bytes = b"") -> ChunkSealer:
-    return ChunkSealer(method, key_of(method), bytes(range(method.size)), header)
+@pytest.fixture(scope="module")
+def ends(codec: Codec) -> Ends:
+    """Both ends by one codec: every test runs with each."""
+    return Ends(codec)
 
 
-def opener_of(method: Method = CHACHA) -> ChunkOpener:
-    return ChunkOpener(method, key_of(method))
+class Ends:
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def sealer(self, method: Method = CHACHA, header: bytes = b"") -> Sealer:
+        return self._codec.sealer(method.name, key_of(method), bytes(range(method.size)), header)
+
+    def opener(self, method: Method = CHACHA) -> Opener:
+        return self._codec.opener(method.name, key_of(method))
 
 
-def seal(sealer: ChunkSealer, data: Buffer) -> bytes:
+def seal(sealer: Sealer, data: Buffer) -> bytes:
     out = bytearray(ROOM)
     return bytes(out[: sealer.seal_into(data, memoryview(out))])
 
@@ -56,38 +66,38 @@ def seal_by_hand(*lengths_and_payloads: tuple[int, bytes]) -> bytes:
 
 class TestVectors:
     @pytest.mark.parametrize("name", VECTORS)
-    def test_seal(self, name: str) -> None:
-        assert seal(sealer_of(METHODS[name], HEADER), b"hello").hex() == VECTORS[name]
+    def test_seal(self, ends: Ends, name: str) -> None:
+        assert seal(ends.sealer(METHODS[name], HEADER), b"hello").hex() == VECTORS[name]
 
     @pytest.mark.parametrize("name", VECTORS)
-    def test_open(self, name: str) -> None:
-        assert opener_of(METHODS[name]).feed(bytes.fromhex(VECTORS[name])) == [HEADER + b"hello"]
+    def test_open(self, ends: Ends, name: str) -> None:
+        assert ends.opener(METHODS[name]).feed(bytes.fromhex(VECTORS[name])) == [HEADER + b"hello"]
 
 
 class TestSealer:
-    def test_header_shares_the_first_chunk_with_the_data(self) -> None:
-        assert opener_of().feed(seal(sealer_of(header=HEADER), b"x" * 20_000)) == [
+    def test_header_shares_the_first_chunk_with_the_data(self, ends: Ends) -> None:
+        assert ends.opener().feed(seal(ends.sealer(header=HEADER), b"x" * 20_000)) == [
             HEADER + b"x" * (CHUNK - len(HEADER)),
             b"x" * (20_000 + len(HEADER) - CHUNK),
         ]
 
-    def test_header_alone_for_ipv4_has_73_bytes(self) -> None:
-        assert len(seal(sealer_of(header=encode_address(Address("192.0.2.1", 80))), b"")) == 32 + 18 + 7 + 16
+    def test_header_alone_for_ipv4_has_73_bytes(self, ends: Ends) -> None:
+        assert len(seal(ends.sealer(header=encode_address(Address("192.0.2.1", 80))), b"")) == 32 + 18 + 7 + 16
 
-    def test_an_answer_may_begin_with_nothing_but_the_salt(self) -> None:
-        assert seal(sealer_of(), b"") == bytes(range(32))
+    def test_an_answer_may_begin_with_nothing_but_the_salt(self, ends: Ends) -> None:
+        assert seal(ends.sealer(), b"") == bytes(range(32))
 
-    def test_chunks_are_as_big_as_they_can_be(self) -> None:
-        sealer = sealer_of()
-        pieces = opener_of().feed(seal(sealer, bytes(BATCH)) + seal(sealer, bytes(CHUNK + 1)))
+    def test_chunks_are_as_big_as_they_can_be(self, ends: Ends) -> None:
+        sealer = ends.sealer()
+        pieces = ends.opener().feed(seal(sealer, bytes(BATCH)) + seal(sealer, bytes(CHUNK + 1)))
         assert [len(piece) for piece in pieces] == [CHUNK] * 8 + [CHUNK, 1]
 
     @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
     @pytest.mark.parametrize("size", [1, CHUNK, CHUNK + 1, BATCH])
-    def test_takes_every_kind_of_buffer(self, kind: type[Buffer], size: int) -> None:
-        sealer, data = sealer_of(header=HEADER), os.urandom(size)
+    def test_takes_every_kind_of_buffer(self, ends: Ends, kind: type[Buffer], size: int) -> None:
+        sealer, data = ends.sealer(header=HEADER), os.urandom(size)
         sealed = seal(sealer, kind(data)) + seal(sealer, kind(data))
-        assert b"".join(opener_of().feed(kind(sealed))) == HEADER + data + data
+        assert b"".join(ends.opener().feed(kind(sealed))) == HEADER + data + data
 
 
 class TestOpener:
@@ -97,8 +107,8 @@ class TestOpener:
         messages=st.lists(st.one_of(st.binary(min_size=1, max_size=100), st.integers(1, 40_000).map(os.urandom)), max_size=5),
         cuts=st.lists(st.integers(1, 70_000), max_size=20),
     )
-    def test_opens_what_was_sealed_however_it_is_cut(self, name: str, messages: list[bytes], cuts: list[int]) -> None:
-        sealer, opener = sealer_of(METHODS[name], HEADER), opener_of(METHODS[name])
+    def test_opens_what_was_sealed_however_it_is_cut(self, ends: Ends, name: str, messages: list[bytes], cuts: list[int]) -> None:
+        sealer, opener = ends.sealer(METHODS[name], HEADER), ends.opener(METHODS[name])
         sealed = b"".join(seal(sealer, message) for message in messages)
         pieces: list[bytes] = []
         for cut in (*cuts, len(sealed)):
@@ -110,8 +120,8 @@ class TestOpener:
 
     @settings(deadline=None, max_examples=100)
     @given(name=st.sampled_from(list(VECTORS)), parts=st.lists(st.binary(min_size=1, max_size=200), max_size=5))
-    def test_garbage_raises_nothing_but_protocol_errors(self, name: str, parts: list[bytes]) -> None:
-        opener, size = opener_of(METHODS[name]), METHODS[name].size
+    def test_garbage_raises_nothing_but_protocol_errors(self, ends: Ends, name: str, parts: list[bytes]) -> None:
+        opener, size = ends.opener(METHODS[name]), METHODS[name].size
         coming = 0
         try:
             for part in parts:
@@ -125,9 +135,9 @@ class TestOpener:
 
     @settings(deadline=None, max_examples=100)
     @given(tail=st.binary(max_size=100), cut=st.integers(0, 116))
-    def test_garbage_after_a_good_beginning(self, tail: bytes, cut: int) -> None:
-        sealed = seal(sealer_of(), b"x" * 50)
-        opener, damaged = opener_of(), sealed[:cut] + tail
+    def test_garbage_after_a_good_beginning(self, ends: Ends, tail: bytes, cut: int) -> None:
+        sealed = seal(ends.sealer(), b"x" * 50)
+        opener, damaged = ends.opener(), sealed[:cut] + tail
         if sealed.startswith(damaged):
             opener.feed(damaged)
         elif len(damaged) >= len(sealed) and not damaged.startswith(sealed):
@@ -139,33 +149,47 @@ class TestOpener:
             except ProtocolError:
                 return
 
-    def test_damage_after_the_first_unit_is_no_wrong_secret(self) -> None:
-        sealed = seal(sealer_of(), b"hello")
+    @pytest.mark.parametrize(("place", "behind"), [(0, 99), (17, 99), (18, 17), (116, 17), (0, 18)])
+    def test_after_damage_the_next_unit_is_looked_at_when_all_of_it_has_come(self, ends: Ends, place: int, behind: int) -> None:
+        sealer, opener = ends.sealer(), ends.opener()
+        opener.feed(seal(sealer, b"x"))
+        chunk = bytearray(seal(sealer, bytes(83)))
+        chunk[place] ^= 1
+        unit = 18 if place < 18 else len(chunk)
+        data = bytes(chunk[:unit]) + os.urandom(behind)
+        with pytest.raises(ProtocolError):
+            opener.feed(data[: unit + min(behind, 17)])
+        assert opener.feed(b"") == []
+        with pytest.raises(ProtocolError):
+            opener.feed(data[unit + min(behind, 17) :] + bytes(max(0, 18 - behind)))
+
+    def test_damage_after_the_first_unit_is_no_wrong_secret(self, ends: Ends) -> None:
+        sealed = seal(ends.sealer(), b"hello")
         with pytest.raises(ProtocolError, match=r"^authentication failed: damaged on the way\?$"):
-            opener_of().feed(sealed[:-1] + bytes((sealed[-1] ^ 1,)))
+            ends.opener().feed(sealed[:-1] + bytes((sealed[-1] ^ 1,)))
 
-    def test_reserved_bits_of_a_length_are_masked(self) -> None:
-        assert opener_of().feed(seal_by_hand((0xC005, b"hello"))) == [b"hello"]
+    def test_reserved_bits_of_a_length_are_masked(self, ends: Ends) -> None:
+        assert ends.opener().feed(seal_by_hand((0xC005, b"hello"))) == [b"hello"]
 
-    def test_an_empty_chunk_is_no_piece(self) -> None:
-        opener = opener_of()
+    def test_an_empty_chunk_is_no_piece(self, ends: Ends) -> None:
+        opener = ends.opener()
         assert opener.feed(seal_by_hand((0, b""), (5, b"hello"), (0, b""))) == [b"hello"]
         assert opener.complete
 
-    def test_the_end_is_clean_between_chunks_only(self) -> None:
-        sealed = seal(sealer_of(), b"hello")
+    def test_the_end_is_clean_between_chunks_only(self, ends: Ends) -> None:
+        sealed = seal(ends.sealer(), b"hello")
         complete = []
         for size in range(len(sealed) + 1):
-            opener = opener_of()
+            opener = ends.opener()
             opener.feed(sealed[:size])
             if opener.complete:
                 complete.append(size)
         assert complete == [0, 32, len(sealed)]
 
-    def test_keeps_no_more_than_a_chunk(self) -> None:
-        sealer = sealer_of()
+    def test_keeps_no_more_than_a_chunk(self, ends: Ends) -> None:
+        sealer = ends.sealer()
         sealed = b"".join(seal(sealer, bytes(BATCH)) for _ in range(8))
-        opener, most = opener_of(), 0
+        opener, most = ends.opener(), 0
         tracemalloc.start()
         for start in range(0, len(sealed), 5000):
             opener.feed(sealed[start : start + 5000])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from outline_lb.api import Cipher
 from outline_lb.testing.conformance.cipher import CipherSuite
 from outline_lb_cipher_aead.cipher import AeadCipher
@@ -7,21 +9,30 @@ from outline_lb_cipher_aead.method import METHODS
 from outline_lb_cipher_aead.options import Options
 
 
-class TestChaCha20(CipherSuite):
+class AeadSuite(CipherSuite):
+    method: str
+    replay_history = 100
+
+    @pytest.fixture(autouse=True)
+    def use(self, codec_name: str) -> None:
+        self.codec = codec_name
+
     def make_cipher(self) -> Cipher:
-        return AeadCipher(METHODS["chacha20-ietf-poly1305"], Options(replay_history=100))
+        return AeadCipher(METHODS[self.method], Options(self.replay_history, self.codec))
 
 
-class TestAes256(CipherSuite):
-    def make_cipher(self) -> Cipher:
-        return AeadCipher(METHODS["aes-256-gcm"], Options(replay_history=100))
+class TestChaCha20(AeadSuite):
+    method = "chacha20-ietf-poly1305"
 
 
-class TestAes192(CipherSuite):
-    def make_cipher(self) -> Cipher:
-        return AeadCipher(METHODS["aes-192-gcm"], Options(replay_history=100))
+class TestAes256(AeadSuite):
+    method = "aes-256-gcm"
 
 
-class TestAes128(CipherSuite):
-    def make_cipher(self) -> Cipher:
-        return AeadCipher(METHODS["aes-128-gcm"], Options(replay_history=0))
+class TestAes192(AeadSuite):
+    method = "aes-192-gcm"
+
+
+class TestAes128(AeadSuite):
+    method = "aes-128-gcm"
+    replay_history = 0

@@ -7,18 +7,29 @@ import pytest
 
 from outline_lb.api import ROOM, Accepted, Address, AddressError, AddressTypeError, Buffer, RejectedError, Sealer, Secret, encode_address
 from outline_lb_cipher_aead import server as server_module
-from outline_lb_cipher_aead.chunks import ChunkSealer
 from outline_lb_cipher_aead.client import AeadClient
+from outline_lb_cipher_aead.codec import Codec, PythonCodec
 from outline_lb_cipher_aead.key import SaltMark, master_key, subkey
 from outline_lb_cipher_aead.method import METHODS
 from outline_lb_cipher_aead.server import HEADER_LIMIT, AeadServer
 
 CHACHA = METHODS["chacha20-ietf-poly1305"]
 TARGET = Address("example.com", 443)
+PYTHON = PythonCodec()
+
+
+@pytest.fixture(autouse=True)
+def server_codec(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is made with each codec; what its clients send is sealed in Python."""
+    monkeypatch.setattr(Made, "codec", codec)
+
+
+class Made:
+    codec: Codec = PYTHON
 
 
 def make_server(secrets: Iterable[tuple[str, str]] = (("user", "Secret0"),), replay_history: int = 100, name: str = CHACHA.name) -> AeadServer:
-    return AeadServer(METHODS[name], {user: Secret(secret) for user, secret in secrets}, replay_history)
+    return AeadServer(METHODS[name], {user: Secret(secret) for user, secret in secrets}, replay_history, Made.codec)
 
 
 def seal(sealer: Sealer, *parts: Buffer) -> bytes:
@@ -28,12 +39,12 @@ def seal(sealer: Sealer, *parts: Buffer) -> bytes:
 
 
 def stream(first: bytes = b"hello", secret: str = "Secret0", name: str = CHACHA.name) -> bytes:
-    return seal(AeadClient(METHODS[name], Secret(secret), b"").stream(TARGET)[0], first)
+    return seal(AeadClient(METHODS[name], Secret(secret), b"", PYTHON).stream(TARGET)[0], first)
 
 
-def raw_sealer(salt: bytes | None = None, secret: bytes = b"Secret0") -> ChunkSealer:
+def raw_sealer(salt: bytes | None = None, secret: bytes = b"Secret0") -> Sealer:
     """Return a sealer without an address."""
-    return ChunkSealer(CHACHA, master_key(secret, 32), salt or random.randbytes(32))
+    return PYTHON.sealer(CHACHA.name, master_key(secret, 32), salt or random.randbytes(32))
 
 
 def accept(server: AeadServer, data: bytes) -> Accepted:
@@ -58,7 +69,7 @@ class TestHeader:
         assert (accepted.target, accepted.payload) == (TARGET, b"hello")
 
     def test_the_rest_of_a_chunk_that_came_half_is_opened_later(self) -> None:
-        sealer, _ = AeadClient(CHACHA, Secret("Secret0"), b"").stream(TARGET)
+        sealer, _ = AeadClient(CHACHA, Secret("Secret0"), b"", PYTHON).stream(TARGET)
         sealed = seal(sealer, b"one", b"two")
         accepted = accept(make_server(), sealed[:-4])
         assert accepted.payload == b"one"

@@ -86,7 +86,7 @@ class ChunkOpener(Opener):
         if self._carry:
             data = self._carry + data
             self._carry = b""
-        view, position, end = memoryview(data), 0, len(data)
+        position, end = 0, len(data)
         pieces: list[bytes] = []
         decrypt, nonce, need = self._decrypt, self._nonce, self._need
         if decrypt is None:
@@ -94,29 +94,32 @@ class ChunkOpener(Opener):
             if end < position:
                 self._carry = bytes(data)
                 return pieces
-            decrypt = self._decrypt = self._method.aead(subkey(self._master, bytes(view[:position]))).decrypt
+            decrypt = self._decrypt = self._method.aead(subkey(self._master, bytes(data[:position]))).decrypt
         try:
             while True:
                 if not need:
-                    if end - position < LENGTH:
+                    body = position + LENGTH
+                    if body > end:
                         break
-                    length = decrypt(nonce.to_bytes(12, "little"), view[position : position + LENGTH], None)
-                    need = (int.from_bytes(length, "big") & CHUNK) + TAG
-                    position += LENGTH
+                    length = decrypt(nonce.to_bytes(12, "little"), data[position:body], None)
+                    need = ((length[0] << 8 | length[1]) & CHUNK) + TAG
+                    position = body
                     nonce += 1
                 stop = position + need
                 if stop > end:
                     break
-                piece = decrypt(nonce.to_bytes(12, "little"), view[position:stop], None)
+                piece = decrypt(nonce.to_bytes(12, "little"), data[position:stop], None)
                 if piece:
                     pieces.append(piece)
                 position, need = stop, 0
                 nonce += 1
         except InvalidTag:
+            self._nonce, self._need = nonce, 0
+            self._carry = bytes(data[stop if need else body :])  # as if the unit had not been there
             raise ProtocolError(f"authentication failed: {'damaged on the way' if nonce else 'wrong secret or cipher'}?") from None
         self._nonce, self._need = nonce, need
         if position < end:
-            self._carry = bytes(view[position:])
+            self._carry = bytes(data[position:])
         return pieces
 
     @property

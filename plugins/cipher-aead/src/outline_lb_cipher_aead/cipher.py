@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from outline_lb.api import Cipher, ClientCipher, Secret, ServerCipher
 
 from .client import AeadClient
+from .codec import find
 from .method import Method
 from .options import Options
 from .server import AeadServer
@@ -17,14 +18,16 @@ class AeadCipher(Cipher):
 
     :param method: the algorithm
     :param options: from the configuration
+    :raises StartError: if the codec that they name cannot be used
     """
 
     def __init__(self, method: Method, options: Options) -> None:
         self._method = method
         self._options = options
+        self._codec = find(options.codec, method.name)
 
     def client(self, secret: Secret, prefix: bytes) -> ClientCipher:
-        return AeadClient(self._method, secret, prefix)
+        return AeadClient(self._method, secret, prefix, self._codec)
 
     def server(self, keys: Mapping[str, Secret]) -> ServerCipher:
-        return AeadServer(self._method, keys, self._options.replay_history)
+        return AeadServer(self._method, keys, self._options.replay_history, self._codec)

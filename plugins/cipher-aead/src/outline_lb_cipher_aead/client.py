@@ -6,7 +6,7 @@ import os
 
 from outline_lb.api import Address, ClientCipher, Opener, Sealer, Secret, encode_address
 
-from .chunks import ChunkOpener, ChunkSealer
+from .codec import Codec
 from .key import MIN_RANDOM, master_key, secret_bytes
 from .method import Method
 
@@ -17,11 +17,13 @@ class AeadClient(ClientCipher):
     :param method: the algorithm
     :param secret: shared with the server
     :param prefix: how the salt of each stream begins; at least 16 bytes after it stay random
+    :param codec: seals and opens
     :raises ValueError: if the secret is empty or the prefix too long
     """
 
-    def __init__(self, method: Method, secret: Secret, prefix: bytes) -> None:
+    def __init__(self, method: Method, secret: Secret, prefix: bytes, codec: Codec) -> None:
         self._method = method
+        self._codec = codec
         self._master = master_key(secret_bytes(secret), method.size)
         self._prefix = prefix
         self._random = method.size - len(prefix)
@@ -31,4 +33,5 @@ class AeadClient(ClientCipher):
 
     def stream(self, target: Address) -> tuple[Sealer, Opener]:
         salt = self._prefix + os.urandom(self._random)
-        return ChunkSealer(self._method, self._master, salt, encode_address(target)), ChunkOpener(self._method, self._master)
+        codec, name, master = self._codec, self._method.name, self._master
+        return codec.sealer(name, master, salt, encode_address(target)), codec.opener(name, master)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .codec import AUTO, PYTHON, installed
+
 SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
     "additionalProperties": False,
@@ -17,6 +19,11 @@ SCHEMA: Final[Mapping[str, Any]] = {
             "maximum": 1_000_000,
             "default": 10_000,
         },
+        "codec": {
+            "description": "What encrypts and decrypts: auto (a compiled codec if one is installed), python, or the name of one that is installed.",
+            "type": "string",
+            "default": AUTO,
+        },
     },
 }
 
@@ -26,11 +33,19 @@ class Options:
     """The options of a cipher.
 
     :param replay_history: streams that a server remembers
+    :param codec: name of what encrypts and decrypts, or `AUTO`
     """
 
     replay_history: int
+    codec: str = AUTO
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Options:
-        """Read the validated node."""
-        return cls(replay_history=raw["replay_history"])
+        """Read the validated node.
+
+        :raises ValueError: if there is no codec of this name
+        """
+        codec = raw["codec"]
+        if codec not in {AUTO, PYTHON} and codec not in installed():
+            raise ValueError(f"there is no codec {codec}: write {AUTO} or one of {', '.join(installed())}, or install it")
+        return cls(replay_history=raw["replay_history"], codec=codec)

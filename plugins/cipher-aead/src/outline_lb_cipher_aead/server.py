@@ -9,7 +9,8 @@ from cryptography.exceptions import InvalidTag
 
 from outline_lb.api import Accepted, ProtocolError, RejectedError, Secret, ServerCipher, decode_address
 
-from .chunks import LENGTH, ChunkOpener, ChunkSealer
+from .chunks import LENGTH
+from .codec import Codec
 from .key import SaltMark, master_key, secret_bytes, subkey
 from .method import Method
 from .replay import ReplayCache
@@ -37,11 +38,13 @@ class AeadServer(ServerCipher):
     :param method: the algorithm
     :param keys: user name to secret
     :param replay_history: streams that are remembered, and up to as many before them; 0: none
+    :param codec: seals and opens
     :raises ValueError: if a secret is empty
     """
 
-    def __init__(self, method: Method, keys: Mapping[str, Secret], replay_history: int) -> None:
+    def __init__(self, method: Method, keys: Mapping[str, Secret], replay_history: int, codec: Codec) -> None:
         self._method = method
+        self._codec = codec
         self._keys = [_Key(user, secret_bytes(secret), method.size) for user, secret in keys.items()]  # the last one used first
         self._replays = ReplayCache(replay_history)
 
@@ -53,7 +56,7 @@ class AeadServer(ServerCipher):
         key = self._find(salt, data[size : size + LENGTH])
         if key.mark.is_on(salt):
             raise RejectedError("one of our own answers came back")
-        opener = ChunkOpener(self._method, key.master)
+        opener = self._codec.opener(self._method.name, key.master)
         try:
             plain = b"".join(opener.feed(data))
         except ProtocolError as exc:
@@ -66,7 +69,8 @@ class AeadServer(ServerCipher):
         if not self._replays.add(salt):
             raise RejectedError("this stream was here before")
         target, end = header
-        return Accepted(key.user, target, ChunkSealer(self._method, key.master, key.mark.new_salt()), opener, plain[end:])
+        sealer = self._codec.sealer(self._method.name, key.master, key.mark.new_salt())
+        return Accepted(key.user, target, sealer, opener, plain[end:])
 
     def _find(self, salt: bytes, length: bytes) -> _Key:
         """Return the key that opens the first unit, and let it be tried first next time."""

@@ -18,6 +18,8 @@ PEERS: Final = Path(__file__).parents[1] / "build" / "peers" / "bin"
 * ``xray FILE``: runs Xray with a JSON configuration, until SIGTERM
 * ``autobahn -m fuzzingclient -s FILE``: the Autobahn suite's ``wstest``
 """
+SYSTEM: Final = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where Debian puts servers, and where the path of others than root does not lead."""
 PEERS_INSTALL: Final = "python3 contrib/peers.py"
 """The command that installs those."""
 
@@ -30,7 +32,7 @@ def require_program(name: str, install: str) -> str:
     :param name: of the program
     :param install: the command that installs it, for the reason
     """
-    path = shutil.which(name) or peer(name)
+    path = shutil.which(name) or shutil.which(name, path=SYSTEM) or peer(name)
     if path is None:
         reason = f"{name} is not installed: {install}"
         if name in os.environ.get(NO_SKIP, "").split():

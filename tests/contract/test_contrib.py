@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -119,3 +120,62 @@ def test_summary_of_nothing_is_a_failure(tmp_path: Path) -> None:
     summary = script("summary")
     vars(summary).update(REPORTS=tmp_path)
     assert summary.main() == 1
+
+
+def run_peers(monkeypatch: pytest.MonkeyPatch, peers: ModuleType, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["peers.py", *arguments])
+    assert peers.main() == 0
+
+
+def fake_peer(folder: Path, name: str, exit_code: int = 0) -> None:
+    file = folder / "bin" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\nexit {exit_code}\n")
+    file.chmod(0o755)
+
+
+def test_peer_that_is_there_is_not_installed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    peers = script("peers")
+    for name in peers.PEERS:
+        fake_peer(tmp_path, name)
+    run_peers(monkeypatch, peers, "--into", str(tmp_path))
+    assert capsys.readouterr().out.splitlines() == [f"{name}: already there" for name in peers.PEERS]
+
+
+def test_peer_that_cannot_be_had_is_one_line_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    run_peers(monkeypatch, script("peers"), "--into", str(tmp_path / "into"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "outline-ss-server: not installed: no go on the path"
+    assert lines[1].startswith("xray: not installed: ")
+    assert lines[2] == "autobahn: not installed: no python2.7 on the path, nor in ~/.pyenv/versions"
+
+
+def test_list_names_the_peers_that_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_peer(tmp_path, "xray")
+    fake_peer(tmp_path, "autobahn", exit_code=1)
+    run_peers(monkeypatch, script("peers"), "--list", "--into", str(tmp_path))
+    assert capsys.readouterr().out.splitlines() == ["xray"]
+
+
+def test_go_that_is_too_old_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\necho go1.19.8\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    peers = script("peers")
+    with pytest.raises(peers.PeerError, match=r"is 1\.19\.8, and .* needs 1\.21"):
+        peers.install_outline_ss_server(tmp_path)
+
+
+def test_launcher_stands_any_name_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / 'a folder\'s "name"'
+    folder.mkdir()
+    (folder / "module.py").write_text("NAME = 'found'")
+    script("peers").make_launcher(folder, "some", folder, sys.executable, "import module, sys; print(module.NAME, *sys.argv[1:])")
+    said = subprocess.run([folder / "bin" / "some", "a b"], capture_output=True, text=True, check=True)
+    assert said.stdout == "found a b\n"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from outline_lb.base.address import Address
-
-StartV2ray = Callable[[str, dict[str, Any], int], subprocess.Popen[bytes]]
 
 
 def server_config(port: int, cipher: str, certificate: Path, key: Path) -> dict[str, Any]:

@@ -21,17 +21,23 @@ def _digest(size: int) -> bytes:
 
 async def many_sizes(proxy: Address, origin: Address) -> None:
     """Load so many bytes down and up, from one byte on, and check the hashes."""
-    for size in SIZES:
-        down = await connect(proxy, origin)
-        down.writer.write(b"D" + size.to_bytes(8, "big"))
-        assert await down.read_digest() == (size, pattern_digest(size))
-        down.close()
-        up = await connect(proxy, origin)
-        up.writer.write(b"e")
-        sending = asyncio.create_task(up.send_pattern(size))
-        assert await up.reader.readexactly(size) == (PATTERN * 2)[:size]
+
+    async def down(size: int) -> None:
+        connection = await connect(proxy, origin)
+        connection.writer.write(b"D" + size.to_bytes(8, "big"))
+        assert await connection.read_digest() == (size, pattern_digest(size))
+        connection.close()
+
+    async def up(size: int) -> None:
+        connection = await connect(proxy, origin)
+        connection.writer.write(b"e")
+        sending = asyncio.create_task(connection.send_pattern(size))
+        assert await connection.reader.readexactly(size) == (PATTERN * 2)[:size]
         await sending
-        up.close()
+        connection.close()
+
+    # At once, since some ways take their time to tell of an end.
+    await asyncio.gather(*(load(size) for size in SIZES for load in (down, up)))
 
 
 async def much_both_ways(proxy: Address, origin: Address, folder: Path) -> None:
@@ -45,14 +51,18 @@ async def much_both_ways(proxy: Address, origin: Address, folder: Path) -> None:
     assert (up.code, up.output.decode()) == (0, pattern_digest(size)), up.error
 
 
-async def server_speaks_first(proxy: Address, origin: Address) -> None:
-    """Hear a server that says hello, without having said anything."""
+async def server_speaks_first(proxy: Address, origin: Address, half_close: bool = True) -> None:
+    """Hear a server that says hello, without having said anything.
+
+    :param half_close: whether the way carries our end by itself
+    """
     connection = await connect(proxy, Address(origin.host, origin.port + 1))
     assert await connection.reader.readexactly(5) == b"hello"
     connection.writer.write(b"and you")
     assert await connection.reader.readexactly(7) == b"and you"
-    connection.writer.write_eof()
-    assert await connection.reader.read() == b""
+    if half_close:
+        connection.writer.write_eof()
+        assert await connection.reader.read() == b""
     connection.close()
 
 

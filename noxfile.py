@@ -22,7 +22,7 @@ LONG_FILE = 250
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "imports", "tests", "integration", "interop", "docs", "summary"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "integration", "faults", "interop", "docs", "summary"]
 
 
 @nox.session
@@ -64,6 +64,19 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Bad servers, bad networks, bad days: the rows of docs/explanation/faults.md."""
+    run_tests(session, "tests/faults")
+
+
+@nox.session
+def faults_long(session: nox.Session) -> None:
+    """The same, with the rows that take minutes as long as the fault matrix says; not part of `make test`."""
+    session.env["OUTLINE_LB_LONG_FAULTS"] = "1"
+    run_tests(session, "tests/faults")
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """Our program with those of others; what is not installed is skipped."""
     run_tests(session, "tests/interop")
@@ -91,8 +104,24 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """CPU and latency of our client beside the v2ray client; arguments after ``--`` go to tests/bench/run.py."""
+    """Our client beside those of v2ray and Xray; arguments after ``--`` go to tests/bench/run.py."""
     tool(session, "python", "tests/bench/run.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Ten minutes of atheris for each parser: ``-- --seconds 600 socks5 websocket``. What it finds stays in build/fuzz."""
+    if not (ROOT / "build" / "atheris").exists():  # not a development tool: it has wheels for few Pythons
+        tool(session, "python", "-m", "pip", "install", "--quiet", "--no-deps", "--target", "build/atheris", "atheris==3.0.0")
+    session.env["PYTHONPATH"] = str(ROOT / "tests")
+    tool(session, "python", "-m", "fuzz.run", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Half an hour of fifty applications and of faults; ``-- --minutes 1`` is the short form."""
+    session.env["PYTHONPATH"] = str(ROOT / "tests")
+    tool(session, "python", "-m", "soak.run", *session.posargs)
 
 
 @nox.session

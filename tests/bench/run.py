@@ -1,189 +1,159 @@
-"""Measures our client beside the v2ray client: same server, origin and load, in turns A B A B.
+"""Measures our client beside those of v2ray and Xray: same server, same origin, same load, in turns A B C A B C.
 
-    python tests/bench/run.py [--rounds 5] [--megabytes 200] [--cipher chacha20-ietf-poly1305]
+    nox -s bench -- [--quick] [--only down,echo] [--servers v2ray,xray] [--ciphers aes-256-gcm] [--rounds 5] [--json FILE]
+    nox -s bench -- --render docs/explanation/speed.json      # writes the tables and the plot of the page again
+    nox -s bench -- --profile down                            # where the processor time of our client goes
 
-Needs v2ray and a C compiler. Prints a Markdown table: CPU seconds of the client process per GB (1e9 bytes) and the ratio to v2ray. The machine is
-shared and noisy, so read the ratios, not the seconds.
+Prints Markdown. What is not installed is left out, and said so. The machine is shared and noisy: read the ratios, not the seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import os
-import shutil
-import statistics
-import subprocess
+import contextlib
+import resource
+import signal
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import trustme
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from client import can_connect
-from conftest import free_port
-from interop.v2ray import client_config, server_config
-
-from outline_lb.base.address import Address
-from outline_lb.testing.program import Program
-
-HERE = Path(__file__).parent
-
-
-@dataclass
-class Contender:
-    """One client under test.
-
-    :param name: for the table
-    :param pid: of its process
-    :param port: its SOCKS port
-    """
-
-    name: str
-    pid: int
-    port: int
-    cpu: dict[str, list[float]] = field(default_factory=dict)
-    speed: dict[str, list[float]] = field(default_factory=dict)
-
-    def cpu_seconds(self) -> float:
-        """Return the processor time that it has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+from bench import loads, report, units
+from bench.breakdown import PROFILES, profile
+from bench.contenders import CONTENDERS, Contender
+from bench.machine import describe
+from bench.page import render
+from bench.processes import BenchError, Running, Workshop
+from bench.results import Run
+from bench.scenarios import CHACHA, FULL, QUICK, REFERENCE, SCENARIOS, Place, Scale, Scenario
+from bench.servers import SERVERS, Server, origin
 
 
-@dataclass
-class Bench:
-    """Everything that runs.
-
-    :param folder: for files
-    """
-
-    folder: Path
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def build(self, name: str) -> Path:
-        """Compile a C program."""
-        program = self.folder / name
-        subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / f"{name}.c"), "-lpthread"], check=True)
-        return program
-
-    def spawn(self, *command: str, port: int) -> int:
-        """Start a program and wait until it listens; return its process id."""
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-        self.processes.append(process)
-        deadline = time.monotonic() + 20
-        while not can_connect(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{command[0]} does not listen on {port}")
-            time.sleep(0.05)
-        return process.pid
-
-    def v2ray(self, name: str, config: dict[str, Any], port: int) -> int:
-        """Start a v2ray."""
-        file = self.folder / f"{name}.json"
-        file.write_text(json.dumps({"log": {"loglevel": "error"}, **config}))
-        return self.spawn("v2ray", "-config", str(file), port=port)
-
-    def close(self) -> None:
-        """End everything."""
-        for process in self.processes:
-            process.terminate()
-            process.wait()
+def main() -> int:
+    """Do what the command line asks for."""
+    options = _options()
+    if options.render:
+        return render(options.render)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with us
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    try:
+        with _workshop() as workshop:
+            if options.profile:
+                print(profile(workshop, options.profile, options.ciphers or CHACHA, options.servers or REFERENCE))
+                return 0
+            run = measure(workshop, options)
+    except BenchError as error:
+        _say(f"bench: {error}")
+        return 1
+    if options.json:
+        options.json.write_text(run.dump(), "utf-8")
+    print(report.whole(run))
+    return 0
 
 
-def measure(load: Path, contender: Contender, origin: int, mode: str, flows: int, size: int) -> None:
-    """Run one load over one contender."""
-    before = contender.cpu_seconds()
-    command = [str(load), mode, str(contender.port), str(origin), str(flows), str(size // flows)]
-    result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    time.sleep(0.1)
-    key = f"{mode} × {flows}"
-    contender.cpu.setdefault(key, []).append((contender.cpu_seconds() - before) / size * 1e9)
-    contender.speed.setdefault(key, []).append(size / result["seconds"] / 1e6)
+def measure(workshop: Workshop, options: argparse.Namespace) -> Run:
+    """Measure everything that was asked for."""
+    scale = _scale(options)
+    run = Run(about=describe(sys.argv[1:]))
+    contenders = [each for each in CONTENDERS if not _left_out(run, each)]
+    servers = [each for each in SERVERS if _wanted(each.name, scale.servers) and not _left_out(run, each)]
+    scenarios = [each for each in SCENARIOS if _wanted(each.name, options.only)]
+    for server in servers:
+        with origin(workshop, server.origin_host) as target:
+            for cipher in scale.ciphers.split(","):
+                fitting = [each for each in scenarios if each.fits(server.name, cipher)]
+                if fitting:
+                    with _failure_noted(run, f"{server.name}, {cipher}"), _everything_ends(workshop):
+                        place = Place(workshop, server.start(workshop, cipher), target, cipher)
+                        run.units[server.name] = units.look(workshop, place.endpoint, target, cipher)
+                        _measure_at(run, place, server.name, fitting, contenders, scale)
+    return run
 
 
-def echo(load: Path, contender: Contender, origin: int) -> None:
-    """Run the echo load over one contender."""
-    output = subprocess.run([str(load), "echo", str(contender.port), str(origin), "3000"], check=True, stdout=subprocess.PIPE).stdout
-    for key, value in json.loads(output).items():
-        contender.cpu.setdefault(f"echo {key}", []).append(value)
+def _measure_at(run: Run, place: Place, server: str, scenarios: list[Scenario], contenders: list[Contender], scale: Scale) -> None:
+    """Measure over one server that runs."""
+    clients: dict[str, Running] = {}
+    if any(scenario.run for scenario in scenarios):
+        clients = {contender.name: place.start(contender) for contender in contenders}
+    for turn in range(scale.rounds):
+        _say(f"{server}, {place.cipher}: round {turn + 1} of {scale.rounds}")
+        for scenario in (each for each in scenarios if turn < each.rounds):
+            for contender in contenders:
+                figures = loads.Figures()
+                with _failure_noted(run, f"{server}, {place.cipher}, {scenario.name}, {contender.name}"):
+                    if scenario.run:
+                        figures = scenario.run(place, clients[contender.name], scale)
+                    elif scenario.start:
+                        figures = scenario.start(place, contender, scale)
+                run.add(turn, scenario.name, server, place.cipher, contender.name, figures)
 
 
-def table(contenders: list[Contender]) -> str:
-    """Return the result as Markdown."""
-    ours, theirs = contenders
-    lines = ["| | v2ray | outline-lb | ratio (spread over rounds) | MB/s, ours ÷ v2ray |", "|---|---|---|---|---|"]
-    for key, mine in ours.cpu.items():
-        ratios = sorted(a / b for a, b in zip(mine, theirs.cpu[key], strict=True))
-        speeds = [a / b for a, b in zip(ours.speed.get(key, []), theirs.speed.get(key, []), strict=True)]
-        unit = "" if key.startswith("echo") else " s/GB"
-        lines.append(
-            f"| {key} | {statistics.median(theirs.cpu[key]):.2f}{unit} | {statistics.median(mine):.2f}{unit} "
-            f"| **{statistics.median(ratios):.2f}** ({ratios[0]:.2f}–{ratios[-1]:.2f}) | {f'{statistics.median(speeds):.2f}' if speeds else ''} |"
-        )
-    return "\n".join(lines)
+def _left_out(run: Run, part: Contender | Server) -> bool:
+    if reason := part.missing():
+        run.left_out.append(f"{part.name}: {reason}")
+        _say(f"left out: {run.left_out[-1]}")
+    return bool(reason)
 
 
-async def main() -> None:
-    """Run the benchmark."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--megabytes", type=int, default=200)
-    parser.add_argument("--cipher", default="chacha20-ietf-poly1305")
-    options = parser.parse_args()
-    if not (shutil.which("v2ray") and shutil.which("cc")):
-        raise SystemExit("needs v2ray and a C compiler: apt-get install v2ray gcc libc6-dev")
-    with tempfile.TemporaryDirectory() as name:
-        bench = Bench(Path(name))
-        programs: list[Program] = []
-        try:
-            await run(bench, options, programs)
-        finally:
-            bench.close()
-            for program in programs:
-                await program.stop()
+@contextlib.contextmanager
+def _failure_noted(run: Run, what: str) -> Iterator[None]:
+    """Let the rest go on if one measurement fails."""
+    try:
+        yield
+    except BenchError as error:
+        run.left_out.append(f"{what}: {error}")
+        _say(f"failed: {run.left_out[-1]}")
 
 
-async def run(bench: Bench, options: argparse.Namespace, programs: list[Program]) -> None:
-    """Start everything, and measure in turns."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
-    authority.cert_pem.write_to_path(str(bench.folder / "ca.pem"))
-    certificate.cert_chain_pems[0].write_to_path(str(bench.folder / "certificate.pem"))
-    certificate.private_key_pem.write_to_path(str(bench.folder / "key.pem"))
-    load, origin, server, client = bench.build("load"), free_port(), free_port(), free_port()
-    bench.spawn(str(bench.build("origin")), str(origin), port=origin)
-    bench.v2ray("server", server_config(server, options.cipher, bench.folder / "certificate.pem", bench.folder / "key.pem"), server)
-    pid = bench.v2ray("client", client_config(client, Address("127.0.0.1", server), options.cipher), client)
-    upstream = {
-        "tcp": f"wss://localhost:{server}/ray",
-        "transport": {"type": "ws-h1", "tls": {"ca": str(bench.folder / "ca.pem")}},
-        "cipher": options.cipher,
-        "secret": "Secret0",
-        "half_close": "defer",
-    }
-    config = {"version": 1, "frontends": {"local": {"type": "socks5", "listen": "127.0.0.1:0"}}, "upstreams": {"v2ray": upstream}}
-    ours = await Program.start("ours", config, bench.folder)
-    programs.append(ours)
-    contenders = [Contender("outline-lb", ours.process.pid, ours.address.port), Contender("v2ray", pid, client)]
-    size = options.megabytes * 1_000_000
-    for turn in range(options.rounds):
-        for mode in ("down", "up"):
-            for flows in (1, 16):
-                for contender in contenders:
-                    measure(load, contender, origin, mode, flows, size)
-        for contender in contenders:
-            echo(load, contender, origin)
-        print(f"round {turn + 1} of {options.rounds}", file=sys.stderr, flush=True)
-    print(f"{options.cipher}, {options.rounds} rounds of {options.megabytes} MB, Python {sys.version.split()[0]}\n")
-    print(table(contenders))
+@contextlib.contextmanager
+def _workshop() -> Iterator[Workshop]:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        workshop = Workshop(Path(folder))
+        stack.callback(workshop.stop_since, 0)
+        yield workshop
+
+
+@contextlib.contextmanager
+def _everything_ends(workshop: Workshop) -> Iterator[None]:
+    """End at the end what was started meanwhile."""
+    before = len(workshop.running)
+    try:
+        yield
+    finally:
+        workshop.stop_since(before)
+
+
+def _scale(options: argparse.Namespace) -> Scale:
+    scale = QUICK if options.quick else FULL
+    changes = {name: getattr(options, name) for name in ("rounds", "megabytes", "servers", "ciphers") if getattr(options, name)}
+    return replace(scale, **changes)
+
+
+def _wanted(name: str, choice: str) -> bool:
+    return not choice or any(name.startswith(start) for start in choice.split(","))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description="Our client beside those of v2ray and Xray.")
+    parser.add_argument("--quick", action="store_true", help="about two minutes: fewer rounds, less of everything")
+    parser.add_argument("--only", default="", metavar="NAMES", help=f"scenarios that begin so: {', '.join(each.name for each in SCENARIOS)}")
+    parser.add_argument("--servers", metavar="NAMES", help=f"of: {', '.join(each.name for each in SERVERS)}")
+    parser.add_argument("--ciphers", metavar="NAMES", help=f"default: {FULL.ciphers}")
+    parser.add_argument("--rounds", type=int, help=f"default: {FULL.rounds}")
+    parser.add_argument("--megabytes", type=int, help=f"of each transfer; default: {FULL.megabytes}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    parser.add_argument("--render", type=Path, metavar="FILE", help="write the page and the plot beside this JSON file again, and measure nothing")
+    parser.add_argument("--profile", choices=PROFILES, help="only where our client's processor time goes, over one server and cipher")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(main())

@@ -23,6 +23,7 @@ from .base.errors import (
 from .base.flow import Flow, Network
 from .base.secret import Secret, SecretUrl
 from .base.stream import NOBODY, ROOM, Buffer, Hop, Stream, StreamSink
+from .datapath.access import AccessKey
 from .datapath.carrier import Carrier
 from .datapath.cipher import Accepted, Cipher, ClientCipher, Opener, RejectedError, Sealer, ServerCipher
 from .datapath.frontend import Frontend, FrontendDeps
@@ -44,6 +45,7 @@ __all__ = [
     "ROOM",
     "AbortedError",
     "Accepted",
+    "AccessKey",
     "Address",
     "AddressError",
     "AddressTypeError",

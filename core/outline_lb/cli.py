@@ -14,11 +14,11 @@ from typing import Final
 
 from . import __version__
 from .base.errors import ConfigError, OutlineLBError, PluginError
-from .commands import check, demo, plugins, run, schema
+from .commands import check, demo, keys, plugins, run, schema
 
 FAILED: Final = 1
 WRONG: Final = 2
-COMMANDS: Final = (run, check, plugins, schema, demo)
+COMMANDS: Final = (run, check, keys, plugins, schema, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

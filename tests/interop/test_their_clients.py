@@ -100,7 +100,6 @@ async def test_private_targets_are_refused_unless_they_are_allowed(start: StartP
     assert (await server.logged("flow failed"))["target"] == str(origin)
 
 
-@pytest.mark.xfail(reason="no line of the log says whose a flow is")
 async def test_the_log_tells_users_apart(start: StartProgram, peers: Peers, client: TheirClient, origin: Address) -> None:
     server = await start_server(start, peers, client, CIPHERS[0])
     for secret in (SECRET, "Other7"):

@@ -110,7 +110,15 @@ class Balancer(StreamDialer):
             self.dialling -= 1
         carried.write(first)
         seconds = round(asyncio.get_running_loop().time() - flow.started, 4)
-        log.debug("flow opened", flow=flow.id, frontend=flow.frontend, target=flow.target, upstream=member.name, seconds=seconds)
+        log.debug(
+            "flow opened",
+            flow=flow.id,
+            frontend=flow.frontend,
+            user=flow.user or None,
+            target=flow.target,
+            upstream=member.name,
+            seconds=seconds,
+        )
         self._listeners.opened(flow, member.name)
         return carried
 

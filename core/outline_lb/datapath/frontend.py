@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..base.address import Address
 from ..base.dialer import StreamDialer
 from ..net.listener import SocketListener
+from .access import AccessKey
 
 if TYPE_CHECKING:
     from .carrier import Carrier
@@ -48,6 +49,14 @@ class Frontend(ABC):
     @abstractmethod
     def addresses(self) -> Sequence[Address]:
         """Where it listens; after `prepare`."""
+
+    def access_keys(self, host: str) -> Sequence[AccessKey]:
+        """Return what its users need to come in, one for each user and listener; from the options alone, before `prepare` too.
+
+        :param host: name or IP address by which clients reach this machine
+        :return: none where users need nothing that could be printed
+        """
+        return ()
 
     @abstractmethod
     async def serve(self) -> None:

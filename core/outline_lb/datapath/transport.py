@@ -82,6 +82,14 @@ class Listener(ABC):
     def address(self) -> Address:
         """Where it is bound; after `prepare`."""
 
+    def url(self, host: str) -> SecretUrl | None:
+        """Return the URL by which clients reach it, as an upstream's `tcp` says it; from the options alone, before `prepare` too.
+
+        :param host: name or IP address of this machine
+        :return: None if it has no URL
+        """
+        return None
+
     @abstractmethod
     async def prepare(self) -> None:
         """Read files and bind.

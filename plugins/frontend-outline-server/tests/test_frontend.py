@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from outline_lb.api import (
+    AccessKey,
     Address,
     Carrier,
     Cipher,
@@ -19,6 +20,7 @@ from outline_lb.api import (
     Listener,
     ListenerDeps,
     Secret,
+    SecretUrl,
     SocketListener,
     SocketStream,
     StartError,
@@ -147,3 +149,15 @@ async def test_close_resets_the_streams_without_a_key(make: Callable[..., Outlin
         await asyncio.sleep(0.05)
     with sock, pytest.raises(ConnectionResetError):
         await receive(sock, 1)
+
+
+async def test_each_user_has_an_access_key_for_each_listener_with_a_url(
+    cipher: CipherSpec, listener: ListenerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"alice": Key(cipher(1), Secret("x")), "bob": Key(cipher(2), Secret("y"))}
+    async with anyio.create_task_group() as tasks:
+        frontend = OutlineServer(Options((listener(ANY_PORT),), keys), FrontendDeps("server", EchoDialer(), Carrier(tasks), SocketListener))
+        assert list(frontend.access_keys("server.example")) == []
+        monkeypatch.setattr(Listener, "url", lambda _, host: SecretUrl(f"tcp://{host}:8388"))
+        url = SecretUrl("tcp://server.example:8388")
+        assert frontend.access_keys("server.example") == [AccessKey("alice", url, "toy", Secret("x")), AccessKey("bob", url, "toy", Secret("y"))]

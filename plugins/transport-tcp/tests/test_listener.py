@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from outline_lb.api import Address, Connector, ListenerDeps, SocketListener, Stream
+from outline_lb.api import Address, Connector, ListenerDeps, SecretUrl, SocketListener, Stream
 from outline_lb_transport_tcp.listener import TcpListener
 from outline_lb_transport_tcp.options import ListenerOptions
 
@@ -41,3 +41,9 @@ async def test_who_is_not_served_waits_until_somebody_serves_again() -> None:
 
 async def test_one_that_was_never_prepared_can_be_closed() -> None:
     await TcpListener(ListenerOptions(Address("127.0.0.1", 0)), ListenerDeps(bind=SocketListener)).close()
+
+
+def test_url_names_the_host_by_which_clients_reach_it() -> None:
+    listener = TcpListener(ListenerOptions(Address("0.0.0.0", 8388)), ListenerDeps(SocketListener))
+    assert listener.url("server.example") == SecretUrl("tcp://server.example:8388")
+    assert listener.url("2001:db8::1") == SecretUrl("tcp://[2001:db8::1]:8388")

@@ -11,7 +11,20 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from outline_lb.api import Address, Buffer, ClientTls, Connector, DialError, ListenerDeps, Secret, SocketListener, StartError, Stream, TlsStream
+from outline_lb.api import (
+    Address,
+    Buffer,
+    ClientTls,
+    Connector,
+    DialError,
+    ListenerDeps,
+    Secret,
+    SecretUrl,
+    SocketListener,
+    StartError,
+    Stream,
+    TlsStream,
+)
 from outline_lb.testing.clock import settle
 from outline_lb.testing.streams import FakeStream, RecordingSink, wait_lost
 from outline_lb_transport_ws_h1 import listener as module

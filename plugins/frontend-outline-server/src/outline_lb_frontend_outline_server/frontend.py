@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from outline_lb.api import Address, Frontend, FrontendDeps, ListenerDeps, Stream
+from outline_lb.api import AccessKey, Address, Frontend, FrontendDeps, ListenerDeps, Stream
 
 from .connection import Connection
 from .options import Options
@@ -27,6 +27,7 @@ class OutlineServer(Frontend):
     def __init__(self, options: Options, deps: FrontendDeps) -> None:
         self._deps = deps
         self._public_only = not options.allow_private_targets
+        self._keys = options.keys
         self._ciphers = options.ciphers()
         self._listeners = [spec.build(ListenerDeps(bind=deps.bind)) for spec in options.listen]
         self._waiting: dict[Connection, None] = {}  # the oldest first
@@ -41,6 +42,10 @@ class OutlineServer(Frontend):
     @property
     def addresses(self) -> Sequence[Address]:
         return [listener.address for listener in self._listeners]
+
+    def access_keys(self, host: str) -> Sequence[AccessKey]:
+        urls = [url for listener in self._listeners if (url := listener.url(host))]
+        return [AccessKey(user, url, key.cipher.type, key.secret) for url in urls for user, key in self._keys.items()]
 
     async def serve(self) -> None:
         async with anyio.create_task_group() as tasks:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
-from outline_lb.api import Address, Listener, ListenerDeps, SocketListener, Stream
+from outline_lb.api import Address, Listener, ListenerDeps, SecretUrl, SocketListener, Stream
 
 from .options import ListenerOptions
 
@@ -26,6 +26,9 @@ class TcpListener(Listener):
     @property
     def address(self) -> Address:
         return self._bound().address
+
+    def url(self, host: str) -> SecretUrl:
+        return SecretUrl(f"tcp://{Address.of(host, self._options.address.port)}")
 
     async def prepare(self) -> None:
         self._socket = self._bind(self._options.address)

@@ -53,8 +53,8 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The core's tests, the contracts, and each plugin's own tests."""
-    run_tests(session, "tests/core", "tests/contract", *(f"plugins/{name}/tests" for name in PLUGINS))
+    """The core's tests, the contracts, the corpus of the fuzz targets, and each plugin's own tests."""
+    run_tests(session, "tests/core", "tests/contract", "tests/fuzz", *(f"plugins/{name}/tests" for name in PLUGINS))
 
 
 @nox.session

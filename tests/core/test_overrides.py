@@ -194,3 +194,7 @@ def test_any_option_is_an_override_or_an_error_of_ours(text: str) -> None:
         assert parse_option(text).path
     with contextlib.suppress(ConfigError):
         assert overlay(document(TEXT), [Override("X", tuple(text.split(".")), text, loose=True)]).origins
+
+
+def test_an_origin_can_be_printed() -> None:
+    assert parse_option("/a\x1b[2J\n=1").origin.isprintable()

@@ -13,8 +13,8 @@ from fuzz.harness import Target, kept, refusal, splits
 from outline_lb.base.errors import AddressError, ProtocolError
 from outline_lb.base.secret import Secret
 from outline_lb.datapath.cipher import RejectedError
-from outline_lb_cipher_aead.chunks import CHUNK, ChunkOpener, ChunkSealer
-from outline_lb_cipher_aead.codec import PythonCodec
+from outline_lb_cipher_aead.chunks import CHUNK, ChunkSealer
+from outline_lb_cipher_aead.codec import Codec, PythonCodec, find, installed
 from outline_lb_cipher_aead.key import master_key
 from outline_lb_cipher_aead.method import METHODS, TAG, Method
 from outline_lb_cipher_aead.server import HEADER_LIMIT, AeadServer
@@ -90,7 +90,7 @@ def _damage(sealed: bytes, orders: bytes) -> bytes:
 def chunks(data: bytes) -> None:
     """Open a stream: what comes out is a beginning of what was sealed, whatever happened to it."""
     stream = plan(data)
-    outcomes = [_open(stream, pieces) for pieces in splits(stream.sealed)]
+    outcomes = [_open(stream, pieces, codec) for codec in _codecs(stream.method) for pieces in splits(stream.sealed)]
     _agree(outcomes)
     plain, complete, error = outcomes[0]
     if stream.plain is None:
@@ -111,8 +111,14 @@ def _agree(outcomes: Sequence[tuple[bytes, object, str]]) -> None:
             assert other == (plain, ending, error)
 
 
-def _open(stream: Stream, pieces: Sequence[bytes]) -> tuple[bytes, object, str]:
-    opener = ChunkOpener(stream.method, master_key(SECRET, stream.method.size))
+def _codecs(method: Method) -> list[Codec]:
+    """Return what can open a stream: that in Python first, then what else is installed."""
+    found = (find(name, method.name) for name in installed())
+    return [codec for codec in found if method.name in codec.methods]
+
+
+def _open(stream: Stream, pieces: Sequence[bytes], codec: Codec) -> tuple[bytes, object, str]:
+    opener = codec.opener(stream.method.name, master_key(SECRET, stream.method.size))
     plain = b""
     for piece in pieces:
         try:

@@ -52,7 +52,7 @@ def parse_option(text: str) -> Override:
         keys = [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
     else:
         keys = [part.strip('"') for part in re.findall(_PART, path)]
-    return Override(f"{OPTION} {path}", tuple(keys), value)
+    return Override(f"{OPTION} {path if path.isprintable() else ascii(path)}", tuple(keys), value)
 
 
 def from_environment(environment: Mapping[str, str]) -> list[Override]:

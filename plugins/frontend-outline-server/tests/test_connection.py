@@ -305,3 +305,15 @@ async def test_giving_up_is_a_reset(desk: Desk) -> None:
     desk.connection.abort()
     assert stream.calls[-1] == "abort"
     assert desk.done
+
+
+async def test_after_this_process_slept_through_the_deadline_what_came_meanwhile_is_seen_first(desk: Desk, clock: ClockLoop) -> None:
+    asleep, stranger = desk.stream(), desk.stream()
+    clock.autojump = False
+    clock.now += DEADLINE + 15
+    await settle()
+    assert (asleep.over, stranger.over) == (False, False)
+    asleep.feed(desk.sealed())
+    await clock.advance(2)
+    assert len(desk.dialer.dials) == 1
+    assert (asleep.over, stranger.calls[-1]) == (False, "close")

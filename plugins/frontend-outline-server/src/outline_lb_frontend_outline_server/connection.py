@@ -28,6 +28,8 @@ log = structlog.get_logger("outline-server")
 
 DEADLINE: Final = 59.0
 """Seconds after which a stream without a key is closed: what other servers do, so that nobody is told apart by it."""
+LATE: Final = 1.0
+"""Seconds of lateness from which on nobody can say who was late."""
 MAX_HEADER: Final = 64 * 1024
 """Bytes that may come before it is known whose they are."""
 
@@ -56,7 +58,7 @@ class Connection(StreamSink):
         self._done = done
         self._buffer = bytearray()
         self._started = loop.time()
-        self._deadline = loop.call_later(DEADLINE, self.close)
+        self._deadline = loop.call_at(self._started + DEADLINE, self._time_is_over)
         stream.set_sink(self)
         stream.resume_reading()
 
@@ -69,6 +71,14 @@ class Connection(StreamSink):
         """Give the stream up."""
         self._finish()
         self._stream.abort()
+
+    def _time_is_over(self) -> None:
+        """End the stream; but if it was this process that slept, what came meanwhile has not been read yet: see that first."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._started > DEADLINE + LATE:
+            self._deadline = loop.call_later(LATE, self.close)
+        else:
+            self.close()
 
     # -- called by the stream
 

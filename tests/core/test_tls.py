@@ -163,6 +163,26 @@ async def test_data_behind_the_servers_last_flight(version: ssl.TLSVersion) -> N
     assert bytes(link.client.sink.data) == b"welcome"
 
 
+async def test_what_is_written_right_after_the_handshake_leaves_with_the_last_flight() -> None:
+    link = Link()
+
+    async def ask() -> None:
+        await link.client.tls.handshake()
+        link.client.tls.write(b"question")
+
+    both = asyncio.gather(ask(), link.server.tls.handshake())
+    await settle()
+    link.server.lower.feed(link.client.lower.take())
+    link.client.lower.feed(link.server.lower.take())
+    await settle()
+    assert len(link.client.lower.writes) == 1
+    link.server.lower.feed(link.client.lower.take())
+    await both
+    link.server.attach()
+    await settle()
+    assert bytes(link.server.sink.data) == b"question"
+
+
 async def test_alpn() -> None:
     offered, known = for_client(), for_server()
     offered.set_alpn_protocols(["h2", "http/1.1"])

@@ -89,7 +89,8 @@ async def test_f24_a_name_that_cannot_be_found_any_more_keeps_its_last_address(
     record("echo of others, ms, before and during", f"{before * 1000:.1f}, {during * 1000:.1f}")
     record("slowest new flow to the name, s", round(slowest, 2))
     await client.logged("name not found, taking its last address", name="one.test")  # so it was asked
-    assert during < before + 0.5  # a loop that waited for a name server would stand still for seconds; the matrix's 50 ms need a quiet machine
+    stood_still = sum(seconds for seconds in pulse.times if seconds > before + 0.05)
+    assert stood_still < 0.5  # in 6 s; a loop that waits for a name server does so for a second at the least
     assert slowest < 5
     assert not client.events("upstream down")
 

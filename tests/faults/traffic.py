@@ -98,8 +98,8 @@ class Pulse:
     times: list[float] = field(default_factory=list)
 
     async def beat(self, seconds: float) -> float:
-        """Go on for so long; return the second slowest time, in seconds: the slowest may be the machine's fault."""
-        times = []
+        """Go on for so long; return the second slowest time, in seconds: the slowest may be the machine's fault. All of them are in `times` then."""
+        self.times = times = []
         with anyio.move_on_after(seconds):
             while True:
                 times.append(await echo(self.connection, b"p"))

@@ -15,12 +15,11 @@ from outline_lb.net.connector import Connector
 from outline_lb.net.listener import SocketListener
 from outline_lb_transport_ws_h1.upgrade import read_head
 from outline_lb_websocket.client_handshake import build_request, check_response
-from outline_lb_websocket.frames import Close
+from outline_lb_websocket.frames import Close, Role
 from outline_lb_websocket.key import new_key
 from outline_lb_websocket.message_decoder import Message
 from outline_lb_websocket.messages import MessageSink, WebSocketMessages
 from outline_lb_websocket.server_handshake import answer
-from outline_lb_websocket.stream import Role
 
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of the largest message in the suite."""

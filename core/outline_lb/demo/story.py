@@ -131,19 +131,18 @@ async def _measured(stage: Stage, world: World, client: Program) -> None:
 
 async def _request(stage: Stage, world: World, client: Program, what: str) -> Server | None:
     """Fetch the page through the proxy; return the server that carried it."""
-    began = time.monotonic()
+    began, flows = time.monotonic(), len(client.events("flow opened"))
     try:
         answer = await asyncio.wait_for(_fetch(client.address, Address("localhost", world.origin.port)), 15)
     except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
         stage.step(False, what, f"failed: {error!r}")
         return None
     took = time.monotonic() - began
-    carried = [str(line["upstream"]) for line in client.events("flow opened")]
-    server = next((server for server in world.servers if carried and server.name == carried[-1]), None)
-    worked = answer.endswith(b"\r\n\r\n" + PAGE) and server is not None
-    name = stage.paint(server.name, 1) if server else "?"
+    carrier = (await client.carriers(flows + 1))[-1]
+    server = next(server for server in world.servers if server.name == carrier)
+    worked = answer.endswith(b"\r\n\r\n" + PAGE)
     status = answer.partition(b"\r\n")[0].decode("latin-1")
-    stage.step(worked, what, f"{status} in {took * 1e3:.0f} ms through {name}")
+    stage.step(worked, what, f"{status} in {took * 1e3:.0f} ms through {stage.paint(server.name, 1)}")
     return server
 
 

@@ -100,6 +100,16 @@ class Program:
                         return line
                 await anyio.sleep(0.02)
 
+    async def carriers(self, flows: int, seconds: float = 10) -> list[str]:
+        """Wait until so many flows were opened in all, and return the upstreams that they went to. (Bytes may be faster than lines of the log.)
+
+        :raises TimeoutError: if there are not as many
+        """
+        with anyio.fail_after(seconds):
+            while len(opened := self.events("flow opened")) < flows:
+                await anyio.sleep(0.02)
+        return [str(line["upstream"]) for line in opened]
+
     async def kill(self) -> None:
         """End it as a crash would."""
         self.process.send_signal(signal.SIGKILL)

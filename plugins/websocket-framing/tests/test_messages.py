@@ -10,11 +10,10 @@ from outline_lb.api import AbortedError, StreamError, TruncatedError
 from outline_lb.testing.clock import settle
 from outline_lb.testing.streams import FakeStream
 from outline_lb_websocket.encoder import ClientEncoder, Encoder, ServerEncoder
-from outline_lb_websocket.frames import BINARY, CLOSE, MESSAGE_TOO_BIG, PING, PONG, PROTOCOL_ERROR, TEXT, Close, FrameError
+from outline_lb_websocket.frames import BINARY, CLOSE, MESSAGE_TOO_BIG, PING, PONG, PROTOCOL_ERROR, TEXT, Close, FrameError, Role
 from outline_lb_websocket.masking import apply_mask
 from outline_lb_websocket.message_decoder import Message
 from outline_lb_websocket.messages import CLOSE_TIMEOUT, MessageSink, WebSocketMessages
-from outline_lb_websocket.stream import Role
 
 NORMAL_CLOSE: Final = (CLOSE, b"\x03\xe8")
 ROLES = pytest.mark.parametrize("role", list(Role))

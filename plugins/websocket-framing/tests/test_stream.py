@@ -13,9 +13,9 @@ from outline_lb.api import ROOM, AbortedError, Buffer, Stream, StreamError, Trun
 from outline_lb.testing.clock import ClockLoop, run_on_clock, settle
 from outline_lb.testing.streams import FakeStream, RecordingSink
 from outline_lb_websocket.encoder import ClientEncoder, Encoder, ServerEncoder
-from outline_lb_websocket.frames import CLOSE, PING, PONG, FrameError
+from outline_lb_websocket.frames import CLOSE, PING, PONG, FrameError, Role
 from outline_lb_websocket.masking import apply_mask
-from outline_lb_websocket.stream import DEAD, Role, WebSocketStream
+from outline_lb_websocket.stream import DEAD, UNREAD, WebSocketStream
 
 NORMAL_CLOSE: Final = (CLOSE, b"\x03\xe8")
 ROLES = pytest.mark.parametrize("role", list(Role))
@@ -446,6 +446,29 @@ async def test_lost_before_it_had_a_sink() -> None:
 
 
 # -- the end that waits
+
+
+@pytest.mark.fake_clock
+@pytest.mark.parametrize(
+    ("seconds", "heard", "role", "end"),
+    [
+        (1, False, Role.CLIENT, "eof"),
+        (UNREAD[0] + 1, False, Role.CLIENT, "lost: TruncatedError"),
+        (UNREAD[0] + 1, True, Role.CLIENT, "eof"),
+        (UNREAD[0] + 1, False, Role.SERVER, "eof"),
+        (UNREAD[1] + 1, False, Role.CLIENT, "eof"),
+    ],
+)
+async def test_a_close_when_outline_servers_give_up_and_before_any_byte_does_not_count_as_the_end(
+    seconds: float, heard: bool, role: Role, end: str
+) -> None:
+    rig = Rig(role)
+    if heard:
+        rig.lower.feed(rig.frame(b"x"))
+    await asyncio.sleep(seconds)
+    rig.lower.feed(rig.close_frame())
+    await settle()
+    assert rig.sink.events[-1] == end
 
 
 @pytest.mark.fake_clock

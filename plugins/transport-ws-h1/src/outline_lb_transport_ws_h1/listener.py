@@ -13,9 +13,10 @@ import structlog
 from anyio.abc import TaskGroup
 
 from outline_lb.api import Address, Listener, ListenerDeps, SecretUrl, SocketListener, SocketStream, Stream, TlsStream, describe, server_context
+from outline_lb_websocket.frames import Role
 from outline_lb_websocket.head import HeadError
 from outline_lb_websocket.server_handshake import Answer, answer, answer_malformed
-from outline_lb_websocket.stream import Role, WebSocketStream
+from outline_lb_websocket.stream import WebSocketStream
 
 from .options import ListenOptions
 from .requests import RequestReader

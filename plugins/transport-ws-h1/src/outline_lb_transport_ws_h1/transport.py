@@ -23,8 +23,9 @@ from outline_lb.api import (
     format_duration,
 )
 from outline_lb_websocket.client_handshake import RefusedError, build_request, check_response
+from outline_lb_websocket.frames import Role
 from outline_lb_websocket.key import new_key
-from outline_lb_websocket.stream import Role, WebSocketStream
+from outline_lb_websocket.stream import WebSocketStream
 
 from .options import ConnectOptions
 from .upgrade import read_head

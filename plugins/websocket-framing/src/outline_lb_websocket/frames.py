@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,13 @@ TRY_AGAIN_LATER: Final = 1013
 
 MAX_CONTROL: Final = 125
 """Bytes that a control frame may carry (section 5.5)."""
+
+
+class Role(enum.Enum):
+    """Which end of the connection we are."""
+
+    CLIENT = enum.auto()
+    SERVER = enum.auto()
 
 
 class FrameError(ProtocolError):

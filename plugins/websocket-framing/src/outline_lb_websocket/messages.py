@@ -13,10 +13,9 @@ from typing import Final
 from outline_lb.api import AbortedError, Address, Buffer, Stream, StreamError, StreamSink, TruncatedError
 
 from .encoder import ClientEncoder, ServerEncoder
-from .frames import BINARY, CLOSE, NORMAL, PONG, TEXT, Close, FrameError
+from .frames import BINARY, CLOSE, NORMAL, PONG, TEXT, Close, FrameError, Role
 from .message_decoder import Message, MessageDecoder
 from .parser import MAX_MESSAGE
-from .stream import Role
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that the peer has, from our Close frame on, to answer it, and if it is the server, to end the connection."""

@@ -7,7 +7,6 @@ more comes from that side. The other direction stays open until its own Close, a
 from __future__ import annotations
 
 import asyncio
-import enum
 from typing import Final
 
 import structlog
@@ -16,7 +15,7 @@ from outline_lb.api import ROOM, AbortedError, Buffer, GoingAwayError, Hop, Stre
 
 from .decoder import FrameDecoder
 from .encoder import PAYLOAD_ROOM, ClientEncoder, ServerEncoder
-from .frames import CLOSE, NORMAL, PING, PONG, Close, FrameError
+from .frames import CLOSE, NORMAL, PING, PONG, Close, FrameError, Role
 
 log = structlog.get_logger("websocket")
 
@@ -24,14 +23,8 @@ QUIET: Final = 2
 """Calls of `keep_alive` without a byte from the server before it is pinged."""
 DEAD: Final = 5
 """Calls of `keep_alive` without a byte from the server, three pings among them, before it counts as gone."""
-
-
-class Role(enum.Enum):
-    """Which end of the connection we are."""
-
-    CLIENT = enum.auto()
-    SERVER = enum.auto()
-
+UNREAD: Final = (58.0, 65.0)
+"""Between so many seconds after the upgrade, Outline servers end streams that they could not read (59 s, and what the Close took on its way)."""
 
 _ENCODERS = {Role.CLIENT: ClientEncoder(), Role.SERVER: ServerEncoder()}
 
@@ -40,7 +33,8 @@ class WebSocketStream(Hop):
     """A stream in WebSocket messages, after the handshake.
 
     As a client, only a Close without a code or with 1000 is a clean end: any other code, and an end of the connection without a Close, aborts. As a
-    server, any Close is one, and an end of the connection too.
+    server, any Close is one, and an end of the connection too. One exception: a Close at the time at which Outline servers give up, before a single
+    byte came, does not show that they read what was sent.
 
     :param lower: the stream to stand upon, paused; becomes ours
     :param role: which end we are
@@ -60,7 +54,9 @@ class WebSocketStream(Hop):
         "_eof_wanted",
         "_failure",
         "_full",
+        "_heard",
         "_leftover",
+        "_opened",
         "_paused",
         "_peer",
         "_pong",
@@ -84,6 +80,8 @@ class WebSocketStream(Hop):
         self._full = False
         self._pong: bytes | None = None  # what to answer as soon as there is room
         self._leftover = bool(leftover)
+        self._opened = asyncio.get_running_loop().time()
+        self._heard = False  # any payload
         self._answered: asyncio.Future[None] | None = None  # who waits for anything to come
         self._silence = 0  # calls of `keep_alive` since something came
         self._paused = True
@@ -104,6 +102,7 @@ class WebSocketStream(Hop):
             self._fail(exc)
             return
         if pieces:
+            self._heard = True
             self.upper.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if decoder.pings:
             self._answer_pings()
@@ -123,7 +122,11 @@ class WebSocketStream(Hop):
             self.lower.write(pongs)
 
     def _close_received(self, close: Close) -> None:
-        if close.clean or self._role is Role.SERVER:
+        if self._role is Role.SERVER:
+            self._end_received()
+        elif close.clean and not self._heard and UNREAD[0] < asyncio.get_running_loop().time() - self._opened < UNREAD[1]:
+            self.abort(TruncatedError("the server gave up without a byte: what was sent did not reach it, or its secret is another one"))
+        elif close.clean:
             self._end_received()
         else:
             kind = GoingAwayError if close.going_away else StreamError

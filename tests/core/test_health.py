@@ -65,14 +65,25 @@ def test_the_first_success_is_news_only_to_the_unknown() -> None:
 
 def test_latency_is_averaged() -> None:
     found = health()
-    found.succeeded(0, 0.100)
+    found.succeeded(0.0, 0.100)
     assert found.latency == pytest.approx(0.100)
-    found.succeeded(1, 0.200)
+    found.succeeded(5.0, 0.200)
     assert found.latency == pytest.approx(0.120)
-    found.succeeded(2, None)
+    found.succeeded(6.0, None)
     assert found.latency == pytest.approx(0.120)
-    found.dial_succeeded(3, 0.020)
+    found.succeeded(10.0, 0.020)
     assert found.latency == pytest.approx(0.100)
+
+
+def test_samples_of_one_moment_count_as_one() -> None:
+    found = health()
+    found.succeeded(0.0, 0.100)
+    for sample in range(100):
+        found.succeeded(10 + sample / 1000, 1.100)
+    assert found.latency == pytest.approx(0.300, abs=0.01)
+    for _ in range(100):
+        found.succeeded(10.099, 2.0)
+    assert found.latency == pytest.approx(0.300, abs=0.01)
 
 
 def test_failures_keep_the_latency() -> None:
@@ -310,3 +321,19 @@ def test_a_flow_that_ends_well_in_between_is_an_excuse() -> None:
         found.flow_ended_well()
         found.dial_succeeded(now, 0.1)
     assert found.available(110)
+
+
+def test_the_deviation_is_the_average_distance_of_samples_from_the_latency() -> None:
+    found = health()
+    found.succeeded(0, 0.1)
+    assert found.deviation == 0
+    for now in range(2, 202, 4):
+        found.succeeded(now, 0.3)
+        found.succeeded(now + 2, 0.1)
+    assert found.latency is not None
+    assert 0.18 < found.latency < 0.22
+    assert 0.09 < found.deviation < 0.13
+    for now in range(202, 402, 2):
+        found.succeeded(now, None)
+        found.succeeded(now, 0.1)
+    assert found.deviation < 0.001

@@ -13,6 +13,8 @@ from typing import Final
 
 ALPHA: Final = 0.2
 """Weight of a new sample in the average latency."""
+SPELL: Final = 2.0
+"""Seconds whose samples together have the weight of one: a hundred flows that open in one second have seen one moment, and not a hundred."""
 MAX_COOLDOWN: Final = 300.0
 """Seconds that a cooldown grows to, and the most that a server may ask for."""
 
@@ -49,15 +51,31 @@ class Health:
     :param options: how evidence is judged
     """
 
-    __slots__ = ("_cooldowns", "_ejected_until", "_trial", "broken", "checked", "doubted", "failures", "latency", "options", "state", "successes")
+    __slots__ = (
+        "_cooldowns",
+        "_ejected_until",
+        "_measured_at",
+        "_trial",
+        "broken",
+        "checked",
+        "deviation",
+        "doubted",
+        "failures",
+        "latency",
+        "options",
+        "state",
+        "successes",
+    )
 
     def __init__(self, options: HealthOptions) -> None:
         self.options = options
         self._cooldowns = 0  # in a row, without a flow that could be opened
         self._ejected_until = 0.0
+        self._measured_at = 0.0
         self._trial = False
         self.state = State.UNKNOWN
         self.latency: float | None = None
+        self.deviation = 0.0
         self.failures = 0
         self.successes = 0
         self.checked: float | None = None
@@ -166,8 +184,18 @@ class Health:
         self.failures = 0
         self.successes += 1
         if seconds is not None:
-            self.latency = seconds if self.latency is None else (1 - ALPHA) * self.latency + ALPHA * seconds
+            self._measured(now, seconds)
         return self.successes >= self.options.success_threshold and self._become(State.UP)
+
+    def _measured(self, now: float, seconds: float) -> None:
+        """Average, and the average distance from it (as RFC 6298 section 2 does for round trips)."""
+        if self.latency is None:
+            self.latency = seconds
+        else:
+            weight = ALPHA * min(1.0, (now - self._measured_at) / SPELL)
+            self.deviation += weight * (abs(seconds - self.latency) - self.deviation)
+            self.latency += weight * (seconds - self.latency)
+        self._measured_at = now
 
     def _become(self, state: State) -> bool:
         changed = self.state is not state

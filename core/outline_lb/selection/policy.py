@@ -45,6 +45,10 @@ class Candidate(ABC):
         """Usual seconds that it takes to get a stream open; None before the first sample."""
 
     @abstractmethod
+    def deviation(self, network: Network) -> float:
+        """Usual difference of a sample from `latency`, in seconds; 0 before the second sample."""
+
+    @abstractmethod
     def failures(self, network: Network) -> int:
         """Failures in a row, 0 after a success."""
 

@@ -17,6 +17,7 @@ class FakeCandidate(Candidate):
     :param weight: how much it is preferred
     :param active: flows that it carries
     :param seconds: its latency; None before the first sample
+    :param spread: the usual difference of a sample from that
     :param failed: failures in a row
     :param checked_at: time of the last evidence, in seconds; None before the first
     :param interval: seconds between probes; None where there are none
@@ -26,12 +27,16 @@ class FakeCandidate(Candidate):
     weight: float = 1.0
     active: int = 0
     seconds: float | None = None
+    spread: float = 0.0
     failed: int = 0
     checked_at: float | None = None
     interval: float | None = None
 
     def latency(self, network: Network) -> float | None:
         return self.seconds
+
+    def deviation(self, network: Network) -> float:
+        return self.spread
 
     def failures(self, network: Network) -> int:
         return self.failed

@@ -69,6 +69,15 @@ def test_exactly_min_switch_is_enough(policy: FastestPolicy) -> None:
     assert pick(policy, 60, a, b) is b
 
 
+def test_what_varies_more_than_min_switch_must_be_faster_by_more_than_that(policy: FastestPolicy) -> None:
+    a, b = FakeCandidate("a", seconds=0.300, spread=0.060), FakeCandidate("b", seconds=0.310, spread=0.040)
+    pick(policy, 0, a, b)
+    b.seconds = 0.210
+    assert pick(policy, 60, a, b) is a
+    b.seconds = 0.190
+    assert pick(policy, 120, a, b) is b
+
+
 def test_use_does_not_extend_the_ttl(policy: FastestPolicy) -> None:
     a, b = FakeCandidate("a", seconds=0.100), FakeCandidate("b", seconds=0.200)
     pick(policy, 0, a, b)

@@ -20,7 +20,7 @@ SCHEMA: Final[Mapping[str, Any]] = {
         "min_switch": {
             "$ref": "outline-lb:defs#/$defs/duration",
             "default": "20ms",
-            "description": "How much faster another upstream must be to take over from the chosen one; 0s: any faster one does",
+            "description": "How much faster another upstream must be to take over from the chosen one; more, where latencies vary by more",
         },
     },
 }
@@ -31,7 +31,7 @@ class Options:
     """How long to stay, and what it takes to leave.
 
     :param sticky_ttl: seconds for which a choice holds
-    :param min_switch: seconds that another one must be faster by
+    :param min_switch: seconds that another one must be faster by, at least
     """
 
     sticky_ttl: float = 60.0

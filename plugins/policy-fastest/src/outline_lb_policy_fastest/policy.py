@@ -2,7 +2,8 @@
 
 For streams there is one *current* upstream for all flows, so that an application has one address at a time. It holds for `sticky_ttl`, which
 using it does not extend; then the one with the best score takes over, or the current one goes on for another `sticky_ttl`: it stays if it would
-be the best were it `min_switch` faster. With equal weights and no penalties, that means unless another is faster by `min_switch`::
+be the best were it `min_switch` faster. With equal weights and no penalties, that means unless another is faster by `min_switch`, and by more than
+both latencies usually deviate (over a way that loses packets, equal upstreams would take turns otherwise)::
 
     sticky_ttl 60s, min_switch 20ms         t = 0 s    a 50 ms, b 70 ms      a is chosen
                                             t = 30 s   a 50 ms, b 10 ms      a: it holds
@@ -76,7 +77,8 @@ class FastestPolicy(Policy):
 
     def _stays(self, current: Candidate, candidates: Sequence[Candidate], now: float) -> bool:
         best = _best(candidates, Network.TCP, now)
-        return best is current or score(current, Network.TCP, now, bonus=self._options.min_switch) < score(best, Network.TCP, now)
+        bonus = max(self._options.min_switch, current.deviation(Network.TCP) + best.deviation(Network.TCP))
+        return best is current or score(current, Network.TCP, now, bonus) < score(best, Network.TCP, now)
 
     def _switch(self, reason: str, candidates: Sequence[Candidate], now: float) -> Candidate:
         """Take the best, and stay with it if it is measured."""

@@ -783,19 +783,30 @@ class TellsOfItself(socket.socket):
 
 
 @pytest.mark.skipif(net_socket._TCP_INFO is None, reason="this system does not tell about acknowledgements")
+@pytest.mark.fake_clock
 @pytest.mark.parametrize(
-    ("unacked", "probes", "silent_ms", "gone"),
-    [(0, 0, 600_000, False), (3, 0, 59_000, False), (3, 0, 61_000, True), (0, 2, 59_000, False), (0, 2, 61_000, True)],
+    ("unacked", "probes", "silent", "gone"),
+    [
+        (0, 0, [600, 648], False),
+        (3, 0, [600], False),  # sent a moment ago, after a long silence
+        (0, 1, [60], False),
+        (3, 0, [600, 648], True),
+        (0, 2, [60, 108], True),
+        (3, 0, [600, 20], False),  # something was acknowledged meanwhile
+        (3, 0, [600, 20, 68], True),
+    ],
 )
-async def test_a_peer_that_acknowledges_nothing_for_long_is_gone(unacked: int, probes: int, silent_ms: int, gone: bool) -> None:
+async def test_a_peer_that_acknowledges_nothing_for_long_is_gone(unacked: int, probes: int, silent: list[int], gone: bool) -> None:
     one, two = tcp_pair()
     with two:
         told = TellsOfItself(one.family, one.type, one.proto, one.detach())
-        told.unacked, told.probes, told.silent_ms = unacked, probes, silent_ms
+        told.unacked, told.probes = unacked, probes
         stream, sink = SocketStream(told), RecordingSink()
         stream.set_sink(sink)
-        stream.keep_alive()
-        await settle()
+        for seconds in silent:
+            told.silent_ms = seconds * 1000
+            stream.keep_alive()
+            await asyncio.sleep(net_socket.ANSWERLESS)
         assert sink.events == (["lost: TimeoutError"] if gone else [])
         stream.abort()
         await settle()
@@ -804,14 +815,15 @@ async def test_a_peer_that_acknowledges_nothing_for_long_is_gone(unacked: int, p
 
 @pytest.mark.skipif(net_socket._TCP_INFO is None, reason="this system does not tell about acknowledgements")
 async def test_a_peer_that_does_not_read_acknowledges_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net_socket, "ANSWERLESS", 5.0)
+    monkeypatch.setattr(net_socket, "ANSWERLESS", 0.4)
     one, two = tcp_pair(small=True)
     with two:
         stream, sink = SocketStream(one), RecordingSink()
         stream.set_sink(sink)
         stream.write(bytes(MEGABYTE))
-        await asyncio.sleep(0.5)
-        stream.keep_alive()
+        for _ in range(3):
+            await asyncio.sleep(0.25)
+            stream.keep_alive()
         await settle()
         assert sink.events == ["pause"]
         stream.abort()

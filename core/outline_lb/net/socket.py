@@ -29,8 +29,9 @@ LINGER: Final = 2.0
 STALL: Final = 300.0
 """Seconds without any progress after which `close` gives up a peer that does not take what was written (some players pause for minutes)."""
 
-ANSWERLESS: Final = 60.0
-"""Seconds without an acknowledgement of what was sent, after which `keep_alive` takes the peer for gone; the kernel tries for 15 minutes."""
+ANSWERLESS: Final = 48.0
+"""Seconds from the first `keep_alive` that finds something not acknowledged to the one that takes the peer for gone, if nothing was meanwhile; the
+kernel tries for 15 minutes. Once is not enough: what was sent a moment ago after a long silence looks the same."""
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, probes: two minutes until an idle peer is gone
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # Linux
@@ -47,7 +48,21 @@ class SocketStream(Stream):
     :param sock: connected; becomes ours
     """
 
-    __slots__ = ("_closing", "_eof_received", "_eof_sent", "_fd", "_loop", "_lost", "_queue", "_reading", "_sink", "_sock", "_timer", "_watched")
+    __slots__ = (
+        "_closing",
+        "_eof_received",
+        "_eof_sent",
+        "_fd",
+        "_loop",
+        "_lost",
+        "_queue",
+        "_reading",
+        "_sink",
+        "_sock",
+        "_timer",
+        "_unanswered",
+        "_watched",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -68,6 +83,7 @@ class SocketStream(Stream):
         self._eof_sent = False  # asked for; done once the queue is empty
         self._lost: tuple[Exception | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._unanswered: float | None = None  # the loop's time at which `keep_alive` first found something not acknowledged
 
     @property
     def local_address(self) -> Address | None:
@@ -217,9 +233,22 @@ class SocketStream(Stream):
             return
         info = self._sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_SIZE)
         if len(info) == _INFO_SIZE:
-            waiting = info[_PROBES] or int.from_bytes(info[_UNACKED : _UNACKED + 4], sys.byteorder)
-            if waiting and int.from_bytes(info[_LAST_ACK : _LAST_ACK + 4], sys.byteorder) > ANSWERLESS * 1000:
-                self.abort(TimeoutError(errno.ETIMEDOUT, "nothing was acknowledged for too long"))
+            waiting = bool(info[_PROBES] or int.from_bytes(info[_UNACKED : _UNACKED + 4], sys.byteorder))
+            self._judge_silence(waiting, int.from_bytes(info[_LAST_ACK : _LAST_ACK + 4], sys.byteorder) / 1000)
+
+    def _judge_silence(self, waiting: bool, silent: float) -> None:
+        """Look how long something has been waiting for its acknowledgement.
+
+        :param waiting: whether something is
+        :param silent: seconds since the last one
+        """
+        now = self._loop.time()
+        if not waiting:
+            self._unanswered = None
+        elif self._unanswered is None or silent < now - self._unanswered:
+            self._unanswered = now
+        elif now - self._unanswered >= ANSWERLESS:
+            self.abort(TimeoutError(errno.ETIMEDOUT, "nothing was acknowledged for too long"))
 
     # -- ending
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import anyio
 
 from outline_lb.base.address import Address
-from outline_lb.base.dialer import StreamDialer
+from outline_lb.base.dialer import PacketDialer, StreamDialer
 from outline_lb.base.errors import StartError
 from outline_lb.base.flow import Flow, Network
+from outline_lb.base.packets import Packet, PacketChannel
 from outline_lb.base.stream import Stream
 from outline_lb.config.settings import FrontendSettings, LogSettings, MemberSettings, PoolSettings, Settings, UpstreamSettings
 from outline_lb.datapath.frontend import Frontend, FrontendDeps
@@ -20,10 +22,12 @@ from outline_lb.datapath.upstream import Upstream
 from outline_lb.monitoring.probe import Probe
 from outline_lb.net.connector import Via
 from outline_lb.net.listener import SocketListener
+from outline_lb.net.udp import UdpSocket
 from outline_lb.plugin.registration import ComponentSpec, Registration
 from outline_lb.selection.health import HealthOptions
 from outline_lb.selection.policy import OnlyPolicy, Policy
 from outline_lb.testing.dialers import FakeDialer
+from outline_lb.testing.packets import FakeChannel
 
 LOCAL = Address("127.0.0.1", 0)
 
@@ -35,12 +39,15 @@ class Door(Frontend):
         self.address, self.mark = options
         self.deps = deps
         self.listener: SocketListener | None = None
+        self.udp: UdpSocket | None = None
         self.state = "built"
 
     async def prepare(self) -> None:
         if self.mark == "bad":
             raise StartError("a bad door")
         self.listener = self.deps.bind(self.address)
+        if self.mark.startswith("udp"):
+            self.udp = self.deps.bind_udp(self.address)
         self.state = "prepared"
 
     @property
@@ -53,6 +60,13 @@ class Door(Frontend):
 
     async def close(self) -> None:
         self.state = "closed"
+        if self.udp is not None:
+            self.udp.close()
+
+    def carry_packets(self, client: PacketChannel[Packet]) -> None:
+        """Begin a flow of packets."""
+        flow = Flow(self.deps.name, Network.UDP, None, "", Address("example.com", 53), 0.0)
+        self.deps.carrier.carry_packets(flow, client, self.deps.dialer)
 
     def carry(self, client: Stream) -> None:
         """Begin a flow."""
@@ -75,6 +89,18 @@ class Road(Transport, FakeDialer):
 
     async def close(self) -> None:
         self.state = "closed"
+
+
+class PacketRoad(Road, PacketDialer):
+    """One for packets too."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__(mark)
+        self.asked: list[asyncio.Future[FakeChannel[Packet]]] = []
+
+    async def dial_packets(self, flow: Flow) -> PacketChannel[Packet]:
+        self.asked.append(asyncio.get_running_loop().create_future())
+        return await self.asked[-1]
 
 
 class Count(Probe):
@@ -117,8 +143,8 @@ class Machinery:
     ) -> Settings:
         """Return settings.
 
-        :param upstreams: names; ``name:mark`` has other options, ``name:bad`` cannot be prepared
-        :param frontends: the same
+        :param upstreams: names; ``name:mark`` has other options, ``name:bad`` cannot be prepared, ``name:packets`` carries packets too
+        :param frontends: names; ``name:mark`` has other options, ``name:bad`` cannot be prepared, ``name:udp`` has a UDP socket too
         :param to: where the frontends lead
         :param drain_timeout: seconds
         :param health: of the pool ``main``, of all upstreams
@@ -142,7 +168,7 @@ class Machinery:
         return self.built.doors[-1]
 
     def _build_road(self, mark: str, _deps: TransportDeps) -> Road:
-        self.built.roads.append(Road(mark))
+        self.built.roads.append(PacketRoad(mark) if mark.startswith("packets") else Road(mark))
         assert isinstance(self.built.roads[-1], StreamDialer)
         return self.built.roads[-1]
 

@@ -5,13 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from channels import ChannelServer
+
 from outline_lb.base.errors import PluginError
-from outline_lb.base.secret import Secret
+from outline_lb.base.packets import PacketChannel
+from outline_lb.base.secret import Secret, SecretUrl
+from outline_lb.base.stream import Stream
 from outline_lb.config.source import Document, parse_document
+from outline_lb.datapath.transport import Endpoint, PacketTransport, StreamTransport
 from outline_lb.plugin.registration import Registration
+from outline_lb.testing.upstreams import SilentEndpoint
 
 DURATION = {"$ref": "outline-lb:defs#/$defs/duration", "default": "10s"}
 SECRET = {"x-secret": True, "type": ["string", "object"]}
+
+
+class ToServers(StreamTransport, PacketTransport):
+    """Takes every URL."""
+
+    def stream_endpoint(self, url: SecretUrl) -> Endpoint[Stream]:
+        return SilentEndpoint()
+
+    def packet_endpoint(self, url: SecretUrl) -> Endpoint[PacketChannel[bytes]]:
+        return ChannelServer()
 
 
 class Cipher:
@@ -72,9 +88,9 @@ class Menagerie:
             "transport": [
                 registration("direct"),
                 registration("bound", {"source": {"type": "string", "default": "::1"}}),
-                registration("tcp", {"connect_timeout": DURATION}, schemes=("tcp",)),
-                registration("ws-h1", half_close, schemes=("ws", "wss")),
-                registration("ws-h2", half_close, schemes=("ws", "wss")),
+                registration("tcp", {"connect_timeout": DURATION}, schemes=("tcp",), component=ToServers()),
+                registration("ws-h1", half_close, schemes=("ws", "wss"), component=ToServers()),
+                registration("ws-h2", half_close, schemes=("ws", "wss"), component=ToServers()),
             ],
             "listener": [registration("ws-h1", {"path": SECRET}, "path"), registration("ws-h2")],
             "cipher": [registration(name, component=Cipher()) for name in ("chacha20-ietf-poly1305", "aes-256-gcm", "ROT13")],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .base.address import Address, AddressTypeError, decode_address, encode_address, is_public
-from .base.dialer import StreamDialer
+from .base.dialer import Dialer, PacketDialer, StreamDialer
+from .base.drops import Drops
 from .base.duration import format_duration, parse_duration
 from .base.errors import (
     AbortedError,
@@ -21,30 +22,35 @@ from .base.errors import (
     describe,
 )
 from .base.flow import Flow, Network
+from .base.packets import MAX_PACKET, NO_PACKET_SINK, Packet, PacketChannel, PacketSink
 from .base.secret import Secret, SecretUrl
 from .base.stream import NOBODY, ROOM, Buffer, Hop, Stream, StreamSink
 from .datapath.access import AccessKey
 from .datapath.carrier import Carrier
-from .datapath.cipher import Accepted, Cipher, ClientCipher, Opener, RejectedError, Sealer, ServerCipher
+from .datapath.cipher import Accepted, AcceptedPackets, Cipher, ClientCipher, Opener, PacketCodec, RejectedError, Sealer, ServerCipher
 from .datapath.frontend import Frontend, FrontendDeps
-from .datapath.transport import Listener, ListenerDeps, StandbyEndpoint, StreamEndpoint, StreamTransport, Transport, TransportDeps
-from .datapath.tunnel import TunnelStream
+from .datapath.transport import Endpoint, Listener, ListenerDeps, PacketTransport, StandbyEndpoint, StreamTransport, Transport, TransportDeps
+from .datapath.tunnel import TunnelChannel, TunnelStream
 from .datapath.upstream import Upstream
 from .monitoring.probe import Probe
 from .net.connector import Connector, Via
 from .net.listener import SocketListener
 from .net.resolver import Resolver, SocketAddress
-from .net.socket import SocketStream
+from .net.socket import SocketStream, name_of
 from .net.tls import ClientTls, TlsStream, server_context
+from .net.udp import Datagram, SocketName, UdpSocket
 from .plugin.markers import hookimpl
 from .plugin.registration import ComponentSpec, Registration
 from .selection.policy import Candidate, Outcome, Policy
 
 __all__ = [
+    "MAX_PACKET",
     "NOBODY",
+    "NO_PACKET_SINK",
     "ROOM",
     "AbortedError",
     "Accepted",
+    "AcceptedPackets",
     "AccessKey",
     "Address",
     "AddressError",
@@ -57,7 +63,11 @@ __all__ = [
     "ClientTls",
     "ComponentSpec",
     "Connector",
+    "Datagram",
     "DialError",
+    "Dialer",
+    "Drops",
+    "Endpoint",
     "Flow",
     "Frontend",
     "FrontendDeps",
@@ -69,6 +79,12 @@ __all__ = [
     "Opener",
     "Outcome",
     "OutlineLBError",
+    "Packet",
+    "PacketChannel",
+    "PacketCodec",
+    "PacketDialer",
+    "PacketSink",
+    "PacketTransport",
     "Policy",
     "Probe",
     "ProtocolError",
@@ -82,12 +98,12 @@ __all__ = [
     "ServerCipher",
     "SocketAddress",
     "SocketListener",
+    "SocketName",
     "SocketStream",
     "StandbyEndpoint",
     "StartError",
     "Stream",
     "StreamDialer",
-    "StreamEndpoint",
     "StreamError",
     "StreamSink",
     "StreamTransport",
@@ -96,7 +112,9 @@ __all__ = [
     "Transport",
     "TransportDeps",
     "TruncatedError",
+    "TunnelChannel",
     "TunnelStream",
+    "UdpSocket",
     "Upstream",
     "UpstreamError",
     "Via",
@@ -106,6 +124,7 @@ __all__ = [
     "format_duration",
     "hookimpl",
     "is_public",
+    "name_of",
     "parse_duration",
     "server_context",
 ]

@@ -16,7 +16,7 @@ def test_the_story_ends_well() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
     steps = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith(("  ✓", "  ✗"))]
-    assert steps == ["started", "measured", "request", "accident", "again", "failed"]
+    assert steps == ["started", "measured", "request", "accident", "again", "failed", "datagram"]
     assert "from amsterdam to frankfurt" in ended.stdout
 
 

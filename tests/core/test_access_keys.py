@@ -16,8 +16,8 @@ from outline_lb.datapath.access import AccessKey
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
-def key(url: str, secret: str = "Secret0", user: str = "ann") -> AccessKey:
-    return AccessKey(user, SecretUrl(url), "aes-256-gcm", Secret(secret))
+def key(url: str, secret: str = "Secret0", user: str = "ann", packets: str | None = None) -> AccessKey:
+    return AccessKey(user, SecretUrl(url), "aes-256-gcm", Secret(secret), SecretUrl(packets) if packets else None)
 
 
 def yaml(text: str) -> Any:
@@ -47,6 +47,31 @@ def test_websocket_listener_has_a_dynamic_key(secret: str) -> None:
         "secret": secret,
     }
     assert transport == {"$type": "tcpudp", "tcp": tunnel, "udp": tunnel}, "without udp, an app would send datagrams past the server"
+
+
+@given(secret=texts)
+def test_dynamic_key_of_a_server_for_packets_says_where_they_go(secret: str) -> None:
+    text = for_apps(key("wss://server.example/SECRET_PATH/tcp", secret, packets="wss://server.example/SECRET_PATH/udp"))
+    transport = yaml(text)["transport"]
+    tunnel = {"$type": "shadowsocks", "cipher": "aes-256-gcm", "secret": secret}
+    endpoints = [{"$type": "websocket", "url": f"wss://server.example/SECRET_PATH/{name}"} for name in ("tcp", "udp")]
+    assert transport == {"$type": "tcpudp", "tcp": {**tunnel, "endpoint": endpoints[0]}, "udp": {**tunnel, "endpoint": endpoints[1]}}
+    assert "carries no UDP" not in text
+
+
+def test_ss_url_of_a_server_for_packets_is_the_same() -> None:
+    url = "tcp://server.example:8388"
+    assert for_apps(key(url, packets="udp://server.example:8388")) == for_apps(key(url)), "such a URL means both"
+
+
+@pytest.mark.parametrize(
+    ("url", "packets"),
+    [("wss://server.example/SECRET_PATH/tcp", "wss://server.example/SECRET_PATH/udp"), ("tcp://server.example:8388", "udp://server.example:8388")],
+)
+def test_our_own_configuration_says_where_packets_go(url: str, packets: str) -> None:
+    line = for_upstream(key(url, packets=packets), "server")
+    assert line.count("\n") == 1
+    assert yaml(line) == {"server": {"tcp": url, "udp": packets, "cipher": "aes-256-gcm", "secret": "Secret0"}}
 
 
 @given(secret=texts)

@@ -10,7 +10,7 @@ import trustme
 
 from outline_lb.base.address import Address, decode_address, encode_address
 from outline_lb.base.stream import Buffer
-from outline_lb.datapath.cipher import Accepted, Opener, Sealer, ServerCipher
+from outline_lb.datapath.cipher import Accepted, AcceptedPackets, Opener, Sealer, ServerCipher
 from outline_lb.testing.bad_server import (
     BINARY,
     CLOSE,
@@ -85,6 +85,9 @@ class Plain(Sealer, Opener, ServerCipher):
     def accept(self, data: bytes) -> Accepted | None:
         header = decode_address(data)
         return header and Accepted("user", header[0], self, self, data[header[1] :])
+
+    def accept_packets(self, datagram: bytes) -> AcceptedPackets:
+        raise NotImplementedError
 
     def seal_into(self, data: Buffer, out: memoryview) -> int:
         out[:2], out[2 : 2 + len(data)] = len(data).to_bytes(2, "big"), data

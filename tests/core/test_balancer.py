@@ -4,8 +4,10 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
+from channels import PacketPool, packets
 from structlog.testing import capture_logs
 
 from outline_lb.base.dialer import StreamDialer
@@ -13,8 +15,9 @@ from outline_lb.base.errors import DialError, OutlineLBError, ProtocolError, Rea
 from outline_lb.base.flow import Flow, Network
 from outline_lb.base.stream import Stream
 from outline_lb.datapath.balancer import MAX_PATIENCE, MIN_PATIENCE, Balancer, FlowListeners, Member
-from outline_lb.datapath.transport import StreamEndpoint
+from outline_lb.datapath.transport import Endpoint
 from outline_lb.datapath.upstream import Upstream
+from outline_lb.datapath.way import DirectWay, ServerWay, Way
 from outline_lb.selection.health import Health, HealthOptions, State
 from outline_lb.selection.policy import Candidate, Outcome, Policy
 from outline_lb.testing.candidates import fake_flow
@@ -28,11 +31,14 @@ BUDGET = 10.0
 REFUSED = UpstreamError("connect", ConnectionRefusedError(111, "refused"))
 
 
-class Somewhere(StreamEndpoint):
-    """A server that nobody connects to, for upstreams that have one."""
+class Server(Endpoint[Stream]):
+    """A server whose connections the test makes."""
 
-    async def connect_stream(self) -> Stream:
-        raise NotImplementedError
+    def __init__(self, dialer: FakeDialer) -> None:
+        self.dialer: StreamDialer = dialer
+
+    async def connect(self) -> Stream:
+        return await self.dialer.dial_stream(fake_flow())
 
 
 class InOrder(Policy):
@@ -61,6 +67,7 @@ class Pool:
 
     def __init__(self, *tiers: int, direct: bool = False, fail_threshold: int = 2, budget: float = BUDGET) -> None:
         self.dialers: dict[str, FakeDialer] = {}
+        self.servers: dict[str, Server] = {}
         self.upstreams: dict[str, Upstream] = {}
         self.policy = InOrder()
         self.opened: list[str] = []
@@ -70,10 +77,12 @@ class Pool:
         members = []
         for name, tier in zip("abcdef", tiers, strict=False):
             self.dialers[name] = FakeDialer()
-            endpoint = None if direct else Somewhere()
-            self.upstreams[name] = Upstream(
-                name, self.dialers[name], endpoint, {Network.TCP: Health(options)}, lambda name, _, up, why: self.changes.append((name, up, why))
-            )
+            self.servers[name] = Server(self.dialers[name])
+            health = Health(options)
+            way: Way[Any, Any] = DirectWay(health, self.dialers[name].dial_stream)
+            if not direct:
+                way = ServerWay(health, self.servers[name], lambda stream, _flow: stream)
+            self.upstreams[name] = Upstream(name, {Network.TCP: way}, lambda name, _, up, why: self.changes.append((name, up, why)))
             members.append(Member(self.upstreams[name], tier=tier))
         listeners = FlowListeners(
             lambda _, name: self.opened.append(name),
@@ -339,7 +348,7 @@ async def test_after_the_budget_a_late_stream_is_closed() -> None:
             return late
 
     pool, late = Pool(0), FakeStream()
-    pool.upstreams["a"].dialer = Stubborn()
+    pool.servers["a"].dialer = Stubborn()
     with pytest.raises(UpstreamError):
         await pool.balancer.dial_stream(fake_flow())
     await advance(2)
@@ -720,6 +729,98 @@ async def test_a_reset_by_a_direct_target_does_not() -> None:
         assert sink.lost.is_set()
     assert (pool.health("a").failures, pool.health("a").state) == (0, State.UP)
     pool.finish()
+
+
+# -- packets
+
+
+async def test_what_can_be_carried_is_what_one_member_can() -> None:
+    assert Pool(0, 0).balancer.networks == {Network.TCP}
+    assert PacketPool("ab").balancer.networks == {Network.UDP}
+    assert PacketPool("Ab").balancer.networks == {Network.TCP, Network.UDP}
+
+
+async def test_a_way_for_packets_is_dialled_and_told_like_a_stream() -> None:
+    pool = PacketPool("Ab")
+    flow, _ = pool.flow()
+    with capture_logs() as log:
+        carried = await pool.balancer.carry_packets(flow.flow, flow)
+    assert carried.member.name == "b"
+    assert pool.opened == ["b"]
+    assert pool.changes == [("b", Network.UDP, True)]
+    assert [(line["network"], line["upstream"]) for line in log if line["event"] == "flow opened"] == [("udp", "b")]
+    carried.send(packets("12", "345"))
+    pool.servers["b"].channel.feed(*packets("6"))
+    pool.servers["b"].channel.lose()
+    assert pool.closed == [("b", 5, 1, None)]
+
+
+async def test_a_plain_upstream_is_not_known_to_be_up_because_a_way_was_opened() -> None:
+    pool = PacketPool("a", answers=False)
+    flow, _ = pool.flow()
+    await pool.balancer.carry_packets(flow.flow, flow)
+    assert (pool.health("a").state, pool.changes) == (State.UNKNOWN, [])
+    assert pool.health("a").available(clock().time())
+    pool.servers["a"].channel.close()
+
+
+async def test_an_upstream_for_packets_only_is_not_asked_for_streams() -> None:
+    pool = PacketPool("aBc")
+    with pytest.raises(UpstreamError) as caught:
+        await pool.balancer.dial_stream(fake_flow())
+    assert str(caught.value) == "dial: no upstream could be reached; B: connect: no server for streams"
+    assert [pool.servers[name].asked for name in "ac"] == [0, 0]
+
+
+async def test_no_way_for_packets() -> None:
+    pool = PacketPool("ab")
+    for server in pool.servers.values():
+        server.error = REFUSED
+    flow, _ = pool.flow()
+    with pytest.raises(UpstreamError, match="no upstream could be reached; a: connect: Connection refused; b:"):
+        await pool.balancer.carry_packets(flow.flow, flow)
+    assert pool.opened == []
+    assert pool.balancer.dialling == 0
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "leaves"),
+    [
+        *(("up", "up", False), ("failed once", "up", False), ("unknown", "up", False)),
+        *(("down", "up", True), ("down", "unknown", True), ("down", "down", False), ("down", "cooling", False)),
+        *(("cooling", "up", True), ("cooling", "down", False)),
+        *(("half-open", "up", False), ("half-open", "half-open", False), ("down", "half-open", True)),
+    ],
+)
+async def test_a_flow_leaves_an_upstream_that_is_no_good_for_one_that_may_be(a: str, b: str, leaves: bool) -> None:
+    pool = PacketPool("ab")
+    flow, _ = pool.flow()
+    carried = await pool.balancer.carry_packets(flow.flow, flow)
+    for name, state in (("a", a), ("b", b)):
+        if state == "half-open":
+            pool.goes_down(name)
+    await advance(25)
+    for name, state in (("a", a), ("b", b)):
+        upstream = pool.upstreams[name]
+        if state == "up":
+            upstream.probed(Network.UDP, 0.1, None)
+        elif state == "failed once":
+            upstream.probed(Network.UDP, None, REFUSED)
+        elif state == "down":
+            pool.goes_down(name)
+        elif state == "cooling":
+            upstream.dialled(Network.UDP, None, REFUSED)
+    assert carried.should_leave() is leaves
+    carried.close()
+
+
+async def test_streams_of_an_upstream_that_is_down_say_nothing_about_its_packets() -> None:
+    pool = PacketPool("aB")
+    flow, _ = pool.flow()
+    carried = await pool.balancer.carry_packets(flow.flow, flow)
+    pool.goes_down("a")
+    assert not carried.should_leave(), "the other one is for streams only"
+    carried.close()
 
 
 # -- what is left

@@ -5,13 +5,10 @@ import pytest
 from outline_lb.base.errors import StreamError
 from outline_lb.base.flow import Network
 from outline_lb.datapath.carried import CarriedStream
-from outline_lb.datapath.upstream import Upstream
-from outline_lb.selection.health import Health, HealthOptions
 from outline_lb.testing.candidates import fake_flow
 from outline_lb.testing.clock import settle
-from outline_lb.testing.dialers import FakeDialer
 from outline_lb.testing.streams import FakeStream, RecordingSink
-from outline_lb.testing.upstreams import SilentEndpoint
+from outline_lb.testing.upstreams import SilentEndpoint, fake_upstream
 
 CUT = StreamError("the server closed the WebSocket with 1011")
 
@@ -21,7 +18,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.lower, self.sink = FakeStream(), RecordingSink()
-        self.upstream = Upstream("a", FakeDialer(), SilentEndpoint(), {Network.TCP: Health(HealthOptions())})
+        self.upstream = fake_upstream(SilentEndpoint())
         self.closed: list[tuple[int, int, Exception | None]] = []
         self.stream = CarriedStream(
             self.lower, self.upstream, fake_flow(), lambda stream, exc: self.closed.append((stream.sent, stream.received, exc))
@@ -48,7 +45,8 @@ async def test_what_goes_through_is_counted() -> None:
 
 async def test_it_is_under_way_until_it_is_lost() -> None:
     rig = Rig()
-    assert rig.upstream.carried == {rig.stream}
+    assert rig.upstream.ways[Network.TCP].carried == {rig.stream}
+    assert not rig.upstream.ways[Network.UDP].carried
     rig.stream.close()
     assert rig.upstream.active == 1
     await settle()
@@ -60,6 +58,15 @@ async def test_an_end_before_its_time_is_told_to_the_upstream() -> None:
     rig.lower.lose(CUT)
     assert rig.failures == 1
     assert rig.closed == [(0, 0, CUT)]
+
+
+async def test_a_stream_cannot_leave_a_removed_upstream() -> None:
+    rig = Rig()
+    rig.upstream.close()
+    assert rig.upstream.active == 1
+    rig.stream.write(b"still here")
+    assert rig.lower.written == b"still here"
+    rig.stream.abort()
 
 
 @pytest.mark.parametrize("end", ["abort", "close", "eof"])

@@ -8,17 +8,21 @@ from collections.abc import AsyncIterator, Iterator
 
 import anyio
 import pytest
+from channels import packets
 from structlog.testing import capture_logs
 
 from outline_lb.base.address import Address
 from outline_lb.base.dialer import StreamDialer
 from outline_lb.base.errors import AbortedError, DialError, Reason, TargetError, UpstreamError
 from outline_lb.base.flow import Flow, Network
+from outline_lb.base.packets import Packet
 from outline_lb.base.stream import Stream
 from outline_lb.datapath.carrier import EARLY, Carrier
 from outline_lb.net.socket import SocketStream
+from outline_lb.testing.candidates import fake_flow
 from outline_lb.testing.clock import settle
 from outline_lb.testing.dialers import Dial, FakeDialer
+from outline_lb.testing.packets import FakeChannel
 from outline_lb.testing.streams import FakeStream
 
 FLOW = Flow("test", Network.TCP, None, "", Address("example.com", 443), 0.0)
@@ -219,6 +223,72 @@ async def test_abort_all_knows_only_the_flows_that_are_not_over(carrier: Carrier
     await settle()
     carrier.abort_all()
     assert flow.client.calls[-1] == far.calls[-1] == "close"
+
+
+# -- packets
+
+
+def associated(carrier: Carrier, first: list[Packet] | None = None) -> tuple[FakeChannel[Packet], FakeDialer]:
+    """Begin a flow of packets."""
+    client, dialer = FakeChannel[Packet](), FakeDialer()
+    carrier.carry_packets(fake_flow(Network.UDP), client, dialer, first)
+    return client, dialer
+
+
+async def test_packets_go_both_ways_and_what_is_there_first(carrier: Carrier) -> None:
+    client, dialer = associated(carrier, packets("1", "2"))
+    [far] = dialer.channels
+    assert dialer.flows[0].network is Network.UDP
+    client.feed(*packets("3"))
+    far.feed(*packets("answer"))
+    assert far.batches == [packets("1", "2"), packets("3")]
+    assert client.batches == [packets("answer")]
+    assert carrier.active == 1
+    client.close()
+
+
+async def test_nothing_is_sent_where_nothing_is_there(carrier: Carrier) -> None:
+    client, dialer = associated(carrier)
+    assert dialer.channels[0].batches == []
+    client.close()
+
+
+@pytest.mark.parametrize("end", ["client", "far"])
+async def test_a_flow_of_packets_keeps_it_from_being_drained_until_both_channels_are_over(carrier: Carrier, end: str) -> None:
+    client, dialer = associated(carrier, packets("1"))
+    [far] = dialer.channels
+    drained = asyncio.create_task(carrier.drained())
+    await settle()
+    assert not drained.done()
+    first, other = (client, far) if end == "client" else (far, client)
+    first.lose()
+    assert other.closed
+    assert carrier.active == 1
+    await settle()
+    assert (carrier.active, drained.done()) == (0, True)
+
+
+async def test_abort_all_closes_both_channels_of_every_flow(carrier: Carrier) -> None:
+    flows = [associated(carrier, packets("1")) for _ in range(3)]
+    carrier.abort_all()
+    assert all(client.closed and dialer.channels[0].closed for client, dialer in flows)
+    assert carrier.active == 3, "over from the loop only"
+    await settle()
+    assert carrier.active == 0
+    carrier.abort_all()
+
+
+@pytest.mark.usefixtures("without_gc")
+async def test_nothing_of_a_flow_of_packets_is_left_for_the_collector(carrier: Carrier) -> None:
+    client, dialer = associated(carrier, packets("1"))
+    remains = weakref.ref(client), weakref.ref(dialer.channels[0])
+    client.lose()
+    await settle()
+    del client, dialer
+    assert [ref() for ref in remains] == [None, None]
+
+
+# -- the end
 
 
 @pytest.mark.parametrize("how", ["carried", "failed", "given up"])

@@ -59,7 +59,7 @@ def test_several_that_fit_are_a_question() -> None:
 
 @pytest.mark.parametrize(
     ("url", "transport"),
-    [("ws://x", "ws-h1"), ("wss://x", "ws-h1"), ("tcp://x:1", "tcp"), (None, "direct")],
+    [("ws://x", "ws-h1"), ("wss://x", "ws-h1"), ("tcp://x:1", "tcp"), ("udp://x:1", "tcp"), (None, "direct")],
 )
 def test_the_usual_transport_is_that_of_the_url(url: str | None, transport: str) -> None:
     assert Case().transport(url) == transport
@@ -82,7 +82,14 @@ def test_a_named_transport_is_taken_where_it_fits(name: str, url: str | None, tr
 def test_a_url_that_nothing_takes() -> None:
     case = Case()
     assert case.transport("https://x") is None
-    assert case.problems == "/upstreams/a/tcp: no transport is known for https:// URLs: write one of ws://, wss://, tcp://, or name a transport"
+    known = "ws://, wss://, tcp://, udp://"
+    assert case.problems == f"/upstreams/a/tcp: no transport is known for https:// URLs: write one of {known}, or name a transport"
+
+
+def test_the_problem_is_where_the_url_is() -> None:
+    case = Case()
+    assert case.choices.transport(SecretUrl("https://x"), case.components, "/upstreams/a", "udp") is None
+    assert case.problems.startswith("/upstreams/a/udp: no transport is known for https:// URLs")
 
 
 def test_a_name_of_the_document_that_is_not_to_be_had_is_a_problem() -> None:

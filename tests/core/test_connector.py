@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from outline_lb.base.address import Address
+from outline_lb.base.drops import Drops
 from outline_lb.base.errors import DialError, Reason
 from outline_lb.net.connector import STAGGER, Connector, Via
 from outline_lb.net.listener import SocketListener
@@ -161,6 +162,34 @@ async def test_without_descriptors(listener: SocketListener, monkeypatch: pytest
         patch.setattr(socket, "socket", refuse)
         with pytest.raises(DialError) as caught:
             await Connector().connect(listener.address)
+    assert caught.value.operation == "socket"
+
+
+@pytest.mark.parametrize(
+    ("via", "family", "connect", "operation"),
+    [
+        (Via(source="192.0.2.1"), socket.AF_INET, False, "bind"),
+        (Via(source="127.0.0.1"), socket.AF_INET6, False, "bind"),
+        (Via(interface="no-such-one"), socket.AF_INET, True, "bind"),
+        (Via(), socket.AF_INET, True, "connect"),
+    ],
+)
+def test_a_udp_socket_that_cannot_be_had(via: Via, family: socket.AddressFamily, connect: bool, operation: str) -> None:
+    before = len(os.listdir("/dev/fd"))
+    with pytest.raises(DialError) as caught:  # to a broadcast address one may not just connect
+        Connector(via).open_udp((family, ("255.255.255.255", 53)), Drops(), connect)
+    assert caught.value.operation == operation
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_udp_socket_without_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise OSError(errno.EMFILE, "x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", refuse)
+        with pytest.raises(DialError) as caught:
+            Connector().open_udp((socket.AF_INET, ("127.0.0.1", 53)), Drops())
     assert caught.value.operation == "socket"
 
 

@@ -8,6 +8,7 @@ from typing import cast
 import anyio
 import pytest
 
+from outline_lb.base.flow import Network
 from outline_lb.datapath.upstream import Upstream
 from outline_lb.monitoring.keeper import AT_ONCE, KEEP_ALIVE, LOOK, Keeper
 from outline_lb.testing.clock import ClockLoop, settle
@@ -27,6 +28,8 @@ class Flow:
     def keep_alive(self, doubt: bool = False) -> None:
         self.visits.append(doubt)
 
+    def leave(self) -> None: ...
+
 
 def clock() -> ClockLoop:
     return cast(ClockLoop, asyncio.get_running_loop())
@@ -44,7 +47,7 @@ async def kept(*upstreams: Upstream) -> AsyncIterator[None]:
 
 def with_flow(server: bool = True) -> tuple[Upstream, Flow]:
     upstream, flow = fake_upstream(SilentEndpoint() if server else None), Flow()
-    upstream.carried.add(flow)
+    upstream.ways[Network.TCP].carried.add(flow)
     return upstream, flow
 
 
@@ -60,6 +63,14 @@ async def test_every_stream_is_visited_again_and_again() -> None:
         assert flow.visits == []
         await pass_time(2 * KEEP_ALIVE + 3 * LOOK)
         assert flow.visits == [False, False, False]
+
+
+async def test_flows_of_packets_are_visited_too() -> None:
+    upstream, stream = with_flow()
+    upstream.ways[Network.UDP].carried.add(packets := Flow())
+    async with kept(upstream):
+        await pass_time(KEEP_ALIVE + LOOK)
+        assert (stream.visits, packets.visits) == ([False], [False])
 
 
 async def test_direct_connections_are_left_to_the_kernel() -> None:
@@ -94,7 +105,7 @@ async def test_where_the_loop_was_late_missing_answers_are_forgiven() -> None:
 async def test_many_streams_do_not_hold_everything_up() -> None:
     upstream, _ = with_flow()
     flows = [Flow() for _ in range(3 * AT_ONCE)]
-    upstream.carried.update(flows)
+    upstream.ways[Network.TCP].carried.update(flows)
     seen: list[int] = []
 
     async def others() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from outline_lb.cli import main
 
@@ -14,7 +15,7 @@ frontends:
     type: outline-server
     listen:
       - {type: tcp, address: "0.0.0.0:8388"}
-      - {type: ws-h1, address: "127.0.0.1:8080", path: /SECRET_PATH/tcp}
+      - {type: ws-h1, address: "127.0.0.1:8080", path: /SECRET_PATH/tcp, packet_path: /SECRET_PATH/udp}
     keys: {ann: {secret: Secret0}, bob: {secret: Secret1, cipher: aes-256-gcm}}
 upstreams: {internet: {transport: direct}}
 """
@@ -45,6 +46,16 @@ def test_each_user_of_each_listener_has_a_key(server: Path, capsys: pytest.Captu
     ]
     assert lines[1] == "ss://Y2hhY2hhMjAtaWV0Zi1wb2x5MTMwNTpTZWNyZXQw@server.example:8388#ann"
     assert '    endpoint: {$type: websocket, url: "ws://server.example:8080/SECRET_PATH/tcp"}' in lines
+    assert '    endpoint: {$type: websocket, url: "ws://server.example:8080/SECRET_PATH/udp"}' in lines
+
+
+def test_upstream_line_says_where_packets_go(server: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = keys(capsys, server, "--user", "ann", "--tls-port", "443")
+    entries = [YAML(typ="safe").load(line.removeprefix("#"))["server"] for line in lines if line.startswith("#   ")]
+    assert [(entry["tcp"], entry["udp"]) for entry in entries] == [
+        ("tcp://server.example:8388", "udp://server.example:8388"),
+        ("wss://server.example/SECRET_PATH/tcp", "wss://server.example/SECRET_PATH/udp"),
+    ]
 
 
 def test_keys_of_one_user(server: Path, capsys: pytest.CaptureFixture[str]) -> None:

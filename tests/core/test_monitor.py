@@ -144,6 +144,42 @@ async def test_streams_and_packets_are_watched_apart() -> None:
         assert gaps(probe.times["a", Network.UDP]) == pytest.approx([5.0] * 11, abs=JITTER + SLACK)
 
 
+@pytest.mark.parametrize("failing", Network)
+async def test_one_kind_of_traffic_that_fails_leaves_the_other_up(failing: Network) -> None:
+    class Half(FakeProbe):
+        """Fails for one kind, while `failing`."""
+
+        failing = True
+
+        async def measure(self, upstream: Upstream, network: Network) -> float | None:
+            seconds = await super().measure(upstream, network)
+            if self.failing and network is failing:
+                raise REFUSED
+            return seconds
+
+    [other] = set(Network) - {failing}
+    told: list[tuple[Network, bool]] = []
+    upstream, probe = Upstream("a", fake_upstream(None).ways, lambda _name, network, up, _reason: told.append((network, up))), Half(packets=True)
+    async with monitored([upstream], probe):
+        await loop().advance(60)
+        assert [state(upstream, network) for network in (failing, other)] == [State.DOWN, State.UP]
+        assert upstream.health[other].failures == 0
+        assert max(gaps(probe.times["a", failing])) <= 5.0 + JITTER + SLACK, "what is down is looked at each interval"
+        assert max(gaps(probe.times["a", other])) > 8.0, "and what works less and less"
+        probe.failing = False
+        await loop().advance(6)
+        assert [state(upstream, network) for network in Network] == [State.UP, State.UP]
+    assert sorted(told, key=str) == sorted([(other, True), (failing, False), (failing, True)], key=str)
+
+
+async def test_a_kind_of_traffic_that_an_upstream_does_not_carry_is_not_probed() -> None:
+    upstream, probe = Upstream("a", {Network.UDP: fake_upstream(None).ways[Network.UDP]}), FakeProbe(packets=True)
+    async with monitored([upstream], probe):
+        await loop().advance(20)
+    assert set(probe.times) == {("a", Network.UDP)}
+    assert state(upstream, Network.UDP) is State.UP
+
+
 async def test_probes_are_bounded_and_those_that_hang_keep_nobody_for_ever() -> None:
     upstreams, probe = [fake_upstream(None, name=str(i)) for i in range(40)], FakeProbe(takes=1e9)
     async with monitored(upstreams, probe, HealthOptions(timeout=3.0)):
@@ -241,7 +277,7 @@ async def test_a_broken_probe_does_not_end_the_monitor() -> None:
 async def test_going_down_and_up_is_told_once_each() -> None:
     told: list[tuple[str, Network, bool]] = []
     upstream, probe = fake_upstream(None, name="a"), FakeProbe()
-    upstream = Upstream("a", upstream.dialer, None, upstream.health, lambda name, network, up, _reason: told.append((name, network, up)))
+    upstream = Upstream("a", upstream.ways, lambda name, network, up, _reason: told.append((name, network, up)))
     async with monitored([upstream], probe):
         await loop().advance(1)
         probe.down.add("a")

@@ -141,11 +141,12 @@ class Moving:
     received = 0
 
     def keep_alive(self, doubt: bool = False) -> None: ...
+    def leave(self) -> None: ...
 
 
 async def test_no_answer_while_bytes_come_over_the_same_upstream_is_doubtful() -> None:
     upstream, flow, later = fake_upstream(None), Moving(), Says(0.1)
-    upstream.carried.add(flow)
+    upstream.ways[Network.TCP].carried.add(flow)
 
     async def move() -> None:
         await asyncio.sleep(1)
@@ -158,9 +159,24 @@ async def test_no_answer_while_bytes_come_over_the_same_upstream_is_doubtful() -
     await task
 
 
+@pytest.mark.parametrize("network", Network)
+async def test_bytes_of_one_kind_of_traffic_are_no_excuse_for_the_other(network: Network) -> None:
+    upstream, flow = fake_upstream(None), Moving()
+    upstream.ways[network].carried.add(flow)
+
+    def move() -> None:
+        flow.received += 1000
+
+    for probed in Network:
+        asyncio.get_running_loop().call_later(1, move)
+        finding = await Prober([Says(0.1, after=4)], TIMEOUT).run(upstream, probed)
+        assert bool(finding.doubtful) is (probed is network)
+        assert (finding.works is False) is (probed is not network)
+
+
 async def test_a_refusal_counts_whatever_moves() -> None:
     upstream, flow = fake_upstream(None), Moving()
-    upstream.carried.add(flow)
+    upstream.ways[Network.TCP].carried.add(flow)
 
     def move() -> None:
         flow.received += 1000

@@ -7,16 +7,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from outline_lb.base.errors import UpstreamError
+from outline_lb.base.packets import PacketChannel
 from outline_lb.base.stream import Stream
 from outline_lb.datapath.standby import MAX_AGE, PATIENCE, Standby
 from outline_lb.datapath.transport import StandbyEndpoint
 from outline_lb.testing.clock import ClockLoop, settle
+from outline_lb.testing.packets import FakeChannel, RecordingPacketSink
 from outline_lb.testing.streams import FakeStream, RecordingSink
 
 pytestmark = pytest.mark.fake_clock
 
 
-class Server(StandbyEndpoint):
+class Server(StandbyEndpoint[Stream]):
     """Opens a stream in 50 ms, or fails as `error` says; `streams` are those that it opened. Gives a sign of life when `alive` is set."""
 
     def __init__(self) -> None:
@@ -26,7 +28,7 @@ class Server(StandbyEndpoint):
         self.alive = asyncio.Event()
         self.alive.set()
 
-    async def connect_stream(self) -> Stream:
+    async def connect(self) -> Stream:
         self.opening += 1
         try:
             await asyncio.sleep(0.05)
@@ -37,9 +39,9 @@ class Server(StandbyEndpoint):
         self.streams.append(FakeStream())
         return self.streams[-1]
 
-    async def check_stream(self, stream: Stream) -> None:
+    async def check(self, link: Stream) -> None:
         self.asked += 1
-        lost = asyncio.create_task(self._lost(cast(FakeStream, stream)))
+        lost = asyncio.create_task(self._lost(cast(FakeStream, link)))
         alive = asyncio.create_task(self.alive.wait())
         try:
             await asyncio.wait((lost, alive), return_when=asyncio.FIRST_COMPLETED)
@@ -54,7 +56,7 @@ class Server(StandbyEndpoint):
             await asyncio.sleep(0.001)
 
 
-def standby(size: int = 2) -> tuple[Standby, Server]:
+def standby(size: int = 2) -> tuple[Standby[Stream], Server]:
     clock().autojump = False
     server = Server()
     found = Standby(server)
@@ -62,7 +64,7 @@ def standby(size: int = 2) -> tuple[Standby, Server]:
     return found, server
 
 
-async def filled(size: int = 2) -> tuple[Standby, Server]:
+async def filled(size: int = 2) -> tuple[Standby[Stream], Server]:
     """Return one that a flow has filled."""
     found, server = standby(size)
     assert await found.take() is None
@@ -256,3 +258,90 @@ async def test_two_flows_at_once_get_two_connections() -> None:
     one, two = await asyncio.gather(found.take(), found.take())
     assert {one, two} == set(server.streams[:2])
     found.drop()
+
+
+# -- channels for packets
+
+
+class PacketServer(StandbyEndpoint[PacketChannel[bytes]]):
+    """Opens channels at once; gives a sign of life while `alive`."""
+
+    def __init__(self) -> None:
+        self.channels: list[FakeChannel[bytes]] = []
+        self.alive = True
+
+    async def connect(self) -> PacketChannel[bytes]:
+        self.channels.append(FakeChannel())
+        return self.channels[-1]
+
+    async def check(self, link: PacketChannel[bytes]) -> None:
+        if not self.alive:
+            raise UpstreamError("ping", "reset")
+
+
+async def filled_with_channels() -> tuple[Standby[PacketChannel[bytes]], PacketServer]:
+    clock().autojump = False
+    server = PacketServer()
+    found = Standby(server)
+    found.size = 2
+    assert await found.take() is None
+    await clock().advance(1)
+    assert len(found) == 2
+    return found, server
+
+
+async def test_a_channel_that_waits_is_handed_over_and_not_watched_any_more() -> None:
+    found, server = await filled_with_channels()
+    taken, sink = await found.take(), RecordingPacketSink[bytes]()
+    assert taken is server.channels[1]
+    server.channels[1].feed(b"for nobody yet")
+    taken.set_sink(sink)
+    server.channels[1].feed(b"hello")
+    await clock().advance(2 * MAX_AGE)
+    assert sink.packets == [b"hello"]
+    assert not server.channels[1].closed
+    server.channels[1].lose()
+    assert sink.lost.is_set()
+    found.drop()
+
+
+async def test_a_channel_that_is_lost_or_speaks_while_it_waits_is_given_up() -> None:
+    found, server = await filled_with_channels()
+    one, two = server.channels
+    one.lose(ConnectionResetError())
+    assert (len(found), one.closed) == (1, False)
+    two.feed(b"?")
+    assert (len(found), two.closed) == (0, True)
+    await clock().advance(2 * MAX_AGE)
+
+
+async def test_a_channel_that_grows_old_or_is_dropped_is_closed() -> None:
+    found, server = await filled_with_channels()
+    await clock().advance(MAX_AGE + 1)
+    assert [channel.closed for channel in server.channels] == [True, True]
+    await found.take()
+    await clock().advance(1)
+    found.drop()
+    assert [channel.closed for channel in server.channels] == [True] * 4
+    await settle()
+
+
+async def test_a_channel_that_does_not_answer_is_not_handed_over() -> None:
+    found, server = await filled_with_channels()
+    server.alive = False
+    assert await found.take() is None
+    assert [channel.closed for channel in server.channels] == [True, True]
+    found.drop()
+    await settle()
+
+
+async def test_a_channel_that_ends_on_its_way_to_the_flow_tells_the_flow() -> None:
+    found, server = await filled_with_channels()
+    taken, sink = await found.take(), RecordingPacketSink[bytes]()
+    assert taken is not None
+    server.channels[1].lose(ConnectionResetError())
+    taken.set_sink(sink)
+    await settle()
+    assert isinstance(sink.error, ConnectionResetError)
+    found.drop()
+    await settle()

@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator
 
 import anyio
 import pytest
-from machinery import Door, Machinery, Road
+from channels import packets
+from machinery import Door, Machinery, PacketRoad, Road
 
 from outline_lb.base.errors import StartError
+from outline_lb.base.packets import Packet
 from outline_lb.datapath.balancer import FlowListeners
 from outline_lb.datapath.carrier import Carrier
 from outline_lb.running.system import LINGER, LOOK, System
 from outline_lb.selection.health import HealthOptions
 from outline_lb.testing.clock import ClockLoop, settle
+from outline_lb.testing.packets import FakeChannel
 from outline_lb.testing.streams import FakeStream
 
 pytestmark = pytest.mark.fake_clock
@@ -93,6 +96,36 @@ async def test_a_replaced_frontend_hands_its_socket_over_and_may_finish_its_hand
     assert (old.state, new.state) == ("closed", "serving")
 
 
+async def test_a_replaced_frontend_hands_its_udp_socket_over_and_sends_what_is_on_its_way(system: System) -> None:
+    machinery = Machinery()
+    await system.apply(machinery.settings(frontends=("local:udp",)))
+    await settle()
+    with pytest.raises(StartError):
+        await system.apply(machinery.settings(frontends=("local:udp and more", "next:bad")))
+    await system.apply(machinery.settings(frontends=("local:udp too",)))
+    old, failed, new = [door.udp for door in machinery.built.doors if door.udp]
+    assert old.address == failed.address == new.address
+    await settle()
+    assert (old.closed, failed.closed, new.closed) == (False, True, False)
+    await advance(LINGER + 1)
+    assert (old.closed, new.closed) == (True, False)
+
+
+async def test_udp_sockets_stay_open_until_the_flows_through_them_had_their_time(system: System) -> None:
+    machinery = Machinery()
+    await system.apply(machinery.settings(frontends=("local:udp",)))
+    await settle()
+    [door] = machinery.built.doors
+    assert door.udp
+    system.stop_accepting()
+    await settle()
+    assert not listens(door)
+    assert not door.udp.closed
+    await system.close()
+    await settle()
+    assert door.udp.closed
+
+
 async def test_a_removed_frontend_is_closed(system: System) -> None:
     machinery = Machinery()
     await system.apply(machinery.settings(frontends=("local", "other")))
@@ -140,6 +173,46 @@ async def test_a_dial_under_way_keeps_a_removed_upstream_open(system: System) ->
     far.lose(ConnectionResetError())
     await advance(2 * LOOK)
     assert old.state == "closed"
+
+
+async def test_packets_leave_a_removed_upstream_which_is_closed_at_once(system: System) -> None:
+    machinery = Machinery()
+    await system.apply(machinery.settings(("one:packets",)))
+    [door], [old] = machinery.built.doors, packet_roads(machinery)
+    door.carry_packets(client := FakeChannel[Packet]())
+    client.feed(*packets("1"))
+    await settle()
+    old.asked[0].set_result(first := FakeChannel[Packet]())
+    await settle()
+    await system.apply(machinery.settings(("two:packets",)))
+    await advance(LOOK)
+    assert (first.sent, first.closed, old.state) == (packets("1"), True, "closed")
+    client.feed(*packets("2"))
+    await settle()
+    packet_roads(machinery)[1].asked[0].set_result(second := FakeChannel[Packet]())
+    await settle()
+    assert second.sent == packets("2")
+    assert not client.closed
+
+
+async def test_packets_whose_way_was_being_opened_leave_a_removed_upstream_too(system: System) -> None:
+    machinery = Machinery()
+    await system.apply(machinery.settings(("one:packets",)))
+    [door], [old] = machinery.built.doors, packet_roads(machinery)
+    door.carry_packets(client := FakeChannel[Packet]())
+    client.feed(*packets("1"))
+    await settle()
+    await system.apply(machinery.settings(("two:packets",)))
+    await advance(LOOK)
+    assert old.state == "prepared"
+    old.asked[0].set_result(first := FakeChannel[Packet]())
+    await advance(2 * LOOK)
+    assert (first.sent, first.closed, old.state) == (packets("1"), True, "closed")
+    assert not client.closed
+
+
+def packet_roads(machinery: Machinery) -> list[PacketRoad]:
+    return [road for road in machinery.built.roads if isinstance(road, PacketRoad)]
 
 
 async def test_monitors_follow_the_pools(system: System) -> None:

@@ -8,15 +8,18 @@ import weakref
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from outline_lb.base.address import Address
-from outline_lb.base.errors import ProtocolError, StreamError, TruncatedError, UpstreamError
+from outline_lb.base.drops import Drops
+from outline_lb.base.errors import ProtocolError, StreamError, TruncatedError
 from outline_lb.base.flow import Flow, Network
+from outline_lb.base.packets import Packet, PacketChannel
 from outline_lb.base.stream import ROOM, Buffer, Stream
-from outline_lb.datapath.cipher import ClientCipher, Opener, Sealer
-from outline_lb.datapath.transport import StreamEndpoint
-from outline_lb.datapath.tunnel import HEADER_WAIT, Tunnel, TunnelStream
+from outline_lb.datapath.cipher import ClientCipher, Opener, PacketCodec, Sealer
+from outline_lb.datapath.tunnel import HEADER_WAIT, Tunnel, TunnelChannel, TunnelStream
 from outline_lb.testing.clock import ClockLoop, run_on_clock, settle
+from outline_lb.testing.packets import FakeChannel, RecordingPacketSink
 from outline_lb.testing.streams import FakeStream, RecordingSink, wait_lost
 
 TARGET = Address("example.com", 443)
@@ -76,29 +79,40 @@ class FakeOpener(Opener):
         return not self._kept
 
 
+class FakeCodec(PacketCodec):
+    """An address in brackets, and the data turned over."""
+
+    def seal(self, packets: list[Packet]) -> list[bytes]:
+        return [f"[{address}]".encode() + data.translate(FLIP) for address, data in packets]
+
+    def open(self, datagrams: list[bytes]) -> list[Packet]:
+        opened = []
+        for datagram in datagrams:
+            address, end, data = datagram[1:].partition(b"]")
+            if end:
+                opened.append(Packet(Address.parse(address.decode()), data.translate(FLIP)))
+        return opened
+
+
 class FakeCipher(ClientCipher):
     def stream(self, target: Address) -> tuple[Sealer, Opener]:
         return FakeSealer(f"[{target}]".encode()), FakeOpener()
 
+    def packets(self) -> PacketCodec:
+        return FakeCodec()
 
-class FakeEndpoint(StreamEndpoint):
-    def __init__(self) -> None:
-        self.streams: list[FakeStream] = []
-        self.error: UpstreamError | None = None
 
-    async def connect_stream(self) -> Stream:
-        if self.error is not None:
-            raise self.error
-        self.streams.append(FakeStream())
-        return self.streams[-1]
+def tunnel() -> Tunnel:
+    return Tunnel(FakeCipher(), Drops())
 
 
 async def opened(first: bytes = b"") -> tuple[Stream, FakeStream, RecordingSink]:
-    endpoint, sink = FakeEndpoint(), RecordingSink()
-    stream = await Tunnel(endpoint, FakeCipher()).dial_stream(FLOW, first)
+    lower, sink = FakeStream(), RecordingSink()
+    stream = tunnel().stream(lower, FLOW)
+    stream.write(first)
     stream.set_sink(sink)
     stream.resume_reading()
-    return stream, endpoint.streams[0], sink
+    return stream, lower, sink
 
 
 def clock() -> ClockLoop:
@@ -202,7 +216,7 @@ async def test_a_tunnel_in_a_tunnel_in_a_tunnel() -> None:
     lower, sink = FakeStream(), RecordingSink()
     stream: Stream = lower
     for number in range(3):
-        stream = Tunnel(FakeEndpoint(), FakeCipher()).over(stream, Address("hop.example", number + 1), b"")
+        stream = tunnel().stream(stream, Flow("test", Network.TCP, None, "", Address("hop.example", number + 1), 0.0))
     stream.set_sink(sink)
     stream.resume_reading()
     data = random.Random(1).randbytes(60_000)
@@ -359,19 +373,97 @@ async def test_nothing_is_left_of_a_lost_stream(end: str) -> None:
         gc.enable()
 
 
-# -- the dialer
+# -- packets
 
 
-async def test_a_dial_that_fails() -> None:
-    endpoint = FakeEndpoint()
-    endpoint.error = UpstreamError("connect", "refused")
-    with pytest.raises(UpstreamError) as caught:
-        await Tunnel(endpoint, FakeCipher()).dial_stream(FLOW, b"x")
-    assert caught.value is endpoint.error
+def associated() -> tuple[PacketChannel[Packet], FakeChannel[bytes], RecordingPacketSink[Packet], Drops]:
+    lower, sink, drops = FakeChannel[bytes](Address("192.0.2.1", 443)), RecordingPacketSink[Packet](), Drops(upstream="one")
+    channel = Tunnel(FakeCipher(), drops).packets(lower, FLOW)
+    channel.set_sink(sink)
+    return channel, lower, sink, drops
 
 
-async def test_a_dialled_stream_is_paused() -> None:
-    endpoint = FakeEndpoint()
-    stream = await Tunnel(endpoint, FakeCipher()).dial_stream(FLOW)
-    assert endpoint.streams[0].paused
-    stream.abort()
+def sealed(text: str, port: int = 53) -> bytes:
+    return f"[192.0.2.9:{port}]".encode() + text.encode().translate(FLIP)
+
+
+def packet(text: str, port: int = 53) -> Packet:
+    return Packet(Address("192.0.2.9", port), text.encode())
+
+
+async def test_packets_are_sealed_and_opened_in_batches() -> None:
+    channel, lower, sink, drops = associated()
+    channel.send([packet("one"), packet("two", 54), packet("")])
+    channel.send([packet("three")])
+    assert lower.batches == [[sealed("one"), sealed("two", 54), sealed("")], [sealed("three")]]
+    lower.feed(sealed("eins"), sealed("", 54))
+    lower.feed(sealed("zwei"))
+    assert sink.batches == [[packet("eins"), packet("", 54)], [packet("zwei")]]
+    assert not drops.counts
+
+
+async def test_damaged_packets_are_counted_and_not_delivered() -> None:
+    _, lower, sink, drops = associated()
+    with capture_logs() as log:
+        lower.feed(b"damaged", sealed("whole"), b"this too")
+        lower.feed(b"and this")
+    assert sink.batches == [[packet("whole")]], "and no empty batch"
+    assert drops.counts == {"cannot be opened: damaged, or sealed with another secret": 3}
+    assert [(line["event"], line["upstream"]) for line in log] == [("packets dropped", "one")]
+
+
+@pytest.mark.parametrize("cause", [None, StreamError("gone")])
+async def test_the_end_of_the_channel_below_is_passed_on_once(cause: Exception | None) -> None:
+    channel, lower, sink, _ = associated()
+    lower.lose(cause)
+    assert sink.lost.is_set()
+    assert sink.error is cause
+    channel.close()
+    await settle()
+
+
+async def test_a_sink_that_comes_after_the_end_is_told() -> None:
+    lower, sink, cause = FakeChannel[bytes](), RecordingPacketSink[Packet](), StreamError("gone")
+    channel = tunnel().packets(lower, FLOW)
+    lower.lose(cause)
+    channel.set_sink(sink)
+    await settle()
+    assert sink.error is cause
+
+
+async def test_what_the_tunnel_is_asked_the_channel_below_is_asked() -> None:
+    channel, lower, sink, _ = associated()
+    channel.keep_alive()
+    channel.keep_alive(doubt=True)
+    assert lower.kept_alive == [False, True]
+    assert channel.peer_address == Address("192.0.2.1", 443)
+    channel.close()
+    assert lower.closed
+    assert not sink.lost.is_set(), "only from the loop"
+    await settle()
+    assert sink.lost.is_set()
+
+
+class WatchedChannel(TunnelChannel):
+    """Can be watched disappearing."""
+
+    __slots__ = ("__weakref__",)
+
+
+async def test_nothing_is_left_of_a_lost_channel() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        lower = FakeChannel[bytes]()
+        channel = WatchedChannel(lower, FakeCodec(), Drops())
+        sink = RecordingPacketSink[Packet]()
+        sink.channel = channel  # type: ignore[attr-defined]
+        channel.set_sink(sink)
+        channel.send([packet("x")])
+        channel.close()
+        await settle()
+        gone = weakref.ref(channel)
+        del channel, sink
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -3,17 +3,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from channels import ChannelServer
 from menagerie import Menagerie, document, registration
 
-from outline_lb.base.dialer import StreamDialer
-from outline_lb.base.errors import ConfigError
+from outline_lb.base.dialer import PacketDialer, StreamDialer
+from outline_lb.base.errors import AddressError, ConfigError
 from outline_lb.base.flow import Flow
+from outline_lb.base.packets import Packet, PacketChannel
 from outline_lb.base.secret import Secret, SecretUrl
 from outline_lb.base.stream import Stream
 from outline_lb.config.build import build_settings
 from outline_lb.config.settings import UpstreamSettings
-from outline_lb.datapath.transport import StreamEndpoint, StreamTransport, Transport
+from outline_lb.datapath.transport import Endpoint, PacketTransport, StreamTransport, Transport
 from outline_lb.net.connector import Via
+from outline_lb.testing.upstreams import SilentEndpoint
 
 
 def settings(upstream: str) -> UpstreamSettings:
@@ -61,7 +64,7 @@ def test_the_way_out() -> None:
     ],
 )
 def test_half_close_is_short_for_the_transports_own(transport: str, value: str) -> None:
-    options: Any = settings(f"tcp: 'ws://x', half_close: defer{transport}").transport.options
+    options: Any = settings(f"tcp: 'ws://x', secret: s, half_close: defer{transport}").transport.options
     assert options["half_close"] == value
 
 
@@ -73,7 +76,7 @@ def test_half_close_is_short_for_the_transports_own(transport: str, value: str) 
         ("tcp: 'https://x'", "/upstreams/a/tcp: no transport is known for https:// URLs"),
         ("tcp: 'tcp://x:1', transport: ws-h1", "/upstreams/a/tcp: the transport ws-h1 takes ws:// or wss:// URLs, not tcp://"),
         ("tcp: 'tcp://x:1', transport: direct", "/upstreams/a/tcp: the transport direct takes no URL"),
-        ("transport: ws-h1", "/upstreams/a: tcp is missing: the transport ws-h1 needs a ws:// or wss:// URL"),
+        ("transport: ws-h1", "/upstreams/a: tcp is missing, or udp: the transport ws-h1 needs a ws:// or wss:// URL"),
         ("secret: s", "/upstreams/a/secret: the transport direct goes to no server that could know a secret"),
         ("tcp: 'wss://x', cipher: aes-256-gcm", "/upstreams/a/cipher: this needs a secret beside it"),
         ("tcp: 'wss://x', prefix: abc", "/upstreams/a/prefix: this needs a secret beside it"),
@@ -100,7 +103,7 @@ def test_a_transport_to_servers_needs_a_secret_and_one_to_targets_takes_none() -
     class ToServers(StreamTransport):
         async def prepare(self) -> None: ...
 
-        def stream_endpoint(self, url: SecretUrl) -> StreamEndpoint:
+        def stream_endpoint(self, url: SecretUrl) -> Endpoint[Stream]:
             raise NotImplementedError
 
     class ToTargets(Transport, StreamDialer):
@@ -121,6 +124,108 @@ def test_a_transport_to_servers_needs_a_secret_and_one_to_targets_takes_none() -
         "secret is missing: the transport tcp needs one that it shares with the server",
         "the transport ws-h1 cannot carry a cipher",
     ]
+
+
+# -- packets
+
+NO_PACKETS = "carries no packets: leave udp out, or name another transport"
+NO_STREAMS = "carries no streams: leave tcp out, or name another transport"
+
+
+class ForStreams(StreamTransport):
+    """Goes to servers, with streams only."""
+
+    def stream_endpoint(self, url: SecretUrl) -> Endpoint[Stream]:
+        if url.scheme == "udp":
+            raise AddressError(f"{url}: streams need a tcp:// URL")
+        return SilentEndpoint()
+
+
+class ForPackets(PacketTransport):
+    """Goes to servers, with packets only."""
+
+    def packet_endpoint(self, url: SecretUrl) -> Endpoint[PacketChannel[bytes]]:
+        if url.scheme == "tcp":
+            raise AddressError(f"{url}: packets need a udp:// URL")
+        return ChannelServer()
+
+
+class ForBoth(ForStreams, ForPackets):
+    """Goes to servers, with both."""
+
+
+class DirectForPackets(Transport, PacketDialer):
+    """Goes to targets, with packets only."""
+
+    async def dial_packets(self, flow: Flow) -> PacketChannel[Packet]:
+        raise NotImplementedError
+
+
+def with_packets(upstream: str, component: Transport | None = None) -> UpstreamSettings:
+    """Read an upstream where the transport tcp takes both kinds of URLs, and ws-h1 is for streams only."""
+    menagerie = Menagerie()
+    menagerie.types["transport"] = [
+        registration("tcp", schemes=("tcp", "udp"), component=component or ForBoth()),
+        registration("ws-h1", schemes=("ws", "wss"), component=ForStreams()),
+        registration("direct", component=DirectForPackets()),
+    ]
+    text = f"version: 1\nfrontends: {{local: {{type: socks5}}}}\nupstreams: {{a: {{{upstream}}}}}"
+    return build_settings(document(text), menagerie).upstreams["a"]
+
+
+def test_a_server_for_packets_only() -> None:
+    found = with_packets("udp: 'udp://x:1', secret: s", ForPackets())
+    assert (found.tcp, found.udp, found.transport.type) == (None, SecretUrl("udp://x:1"), "tcp")
+
+
+def test_a_plain_server_for_both() -> None:
+    found = with_packets("tcp: 'tcp://x:1', udp: 'udp://y:2', secret: s")
+    assert (found.tcp, found.udp, found.transport.type) == (SecretUrl("tcp://x:1"), SecretUrl("udp://y:2"), "tcp")
+
+
+def test_a_direct_connection_for_packets_only() -> None:
+    assert with_packets("").transport.type == "direct"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "component", "expected"),
+    [
+        ("udp: 'wss://x', secret: s", None, [f"/upstreams/a/udp: the transport ws-h1 {NO_PACKETS}"]),
+        (
+            "tcp: 'wss://x', udp: 'wss://x', secret: s",
+            None,
+            ["/upstreams/a/udp: the transport ws-h1 carries no packets: leave udp out, or name another transport"],
+        ),
+        (
+            "tcp: 'tcp://x:1', udp: 'udp://x:1', secret: s",
+            ForPackets(),
+            [f"/upstreams/a/tcp: the transport tcp {NO_STREAMS}"],
+        ),
+        ("tcp: 'tcp://x:1', udp: 'tcp://x:1', secret: s", None, ["/upstreams/a/udp: tcp://x:1/: packets need a udp:// URL"]),
+        ("tcp: 'udp://x:1', secret: s", None, ["/upstreams/a/tcp: udp://x:1/: streams need a tcp:// URL"]),
+        ("tcp: 'tcp://x:1', udp: 'wss://x', secret: s", None, ["/upstreams/a/udp: the transport tcp takes tcp:// or udp:// URLs, not wss://"]),
+        (
+            "udp: 'https://x', secret: s",
+            None,
+            ["/upstreams/a/udp: no transport is known for https:// URLs: write one of ws://, wss://, tcp://, udp://"],
+        ),
+        ("udp: 'udp://x', secret: s", None, ["/upstreams/a/udp: a udp:// URL needs a port"]),
+        ("udp: 'udp://x:1'", None, ["/upstreams/a: secret is missing: the transport tcp needs one that it shares with the server"]),
+        ("udp: 'udp://x:1', transport: direct", None, ["/upstreams/a/udp: the transport direct takes no URL"]),
+        ("transport: tcp, secret: s", None, ["/upstreams/a: tcp is missing, or udp: the transport tcp needs a tcp:// or udp:// URL"]),
+        (
+            "tcp: 'wss://x:y:z', udp: 'udp://x', secret: s",
+            None,
+            ["/upstreams/a/tcp: no URL", "/upstreams/a/udp: a udp:// URL needs a port"],
+        ),
+    ],
+)
+def test_what_is_wrong_with_packets(upstream: str, component: Transport | None, expected: list[str]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        with_packets(upstream, component)
+    found = [f"{problem.pointer}: {problem.message}" for problem in raised.value.problems]
+    assert len(found) == len(expected)
+    assert all(problem.startswith(start) for problem, start in zip(found, expected, strict=True)), found
 
 
 def test_what_had_to_be_taken_out_is_not_missed() -> None:

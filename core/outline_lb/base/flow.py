@@ -26,7 +26,7 @@ class Flow:
     :param network: streams or packets
     :param client: where the application speaks from, if known
     :param user: authenticated user name, or ""
-    :param target: where it wants to go
+    :param target: where it wants to go; of packets, where the first one goes
     :param started: the loop's time in seconds when it was accepted
     :param public_only: whether targets outside the public internet are refused (a server for strangers wants that)
     :param id: number of the flow in this process

@@ -64,12 +64,12 @@ async def _access_keys(settings: Settings, host: str) -> dict[str, Sequence[Acce
 
     from ..datapath.balancer import FlowListeners
     from ..datapath.carrier import Carrier
-    from ..net.listener import SocketListener
     from ..running.parts import Builder, Parts
+    from ..running.sockets import ListeningSockets
 
     async with anyio.create_task_group() as tasks:
         builder = Builder(Parts(), Carrier(tasks), FlowListeners(), lambda *_: None)
-        parts = builder.build(settings, lambda _, address: SocketListener(address))
+        parts = builder.build(settings, ListeningSockets().hand_over(()))
         keys = {name: part.frontend.access_keys(host) for name, part in parts.frontends.items()}
     for name, some in keys.items():
         if any(key.url.address.port == 0 for key in some):
@@ -82,9 +82,12 @@ def _behind(key: AccessKey, tls_port: int | None) -> AccessKey:
 
     from ..base.secret import SecretUrl
 
+    def behind(url: SecretUrl) -> SecretUrl:
+        return SecretUrl(f"wss://{Address.of(url.address.host, tls_port or 0)}{url.reveal_target()}")
+
     if tls_port is None or key.url.scheme != "ws":
         return key
-    return replace(key, url=SecretUrl(f"wss://{Address.of(key.url.address.host, tls_port)}{key.url.reveal_target()}"))
+    return replace(key, url=behind(key.url), packet_url=key.packet_url and behind(key.packet_url))
 
 
 def _host(text: str) -> str:

@@ -11,7 +11,6 @@ from ..datapath.access import AccessKey
 
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 
-# Without `udp`, Outline's apps would let UDP go past the server.
 _DYNAMIC_KEY: Final = """\
 transport:
   $type: tcpudp
@@ -20,6 +19,14 @@ transport:
     endpoint: {{$type: websocket, url: {url}}}
     cipher: {cipher}
     secret: {secret}
+"""
+_UDP: Final = """\
+  udp:
+    <<: *tunnel
+    endpoint: {{$type: websocket, url: {packet_url}}}
+"""
+# Without `udp`, Outline's apps would let UDP go past the server.
+_NO_UDP: Final = """\
   udp: *tunnel  # the server carries no UDP, and nothing must go past it
 """
 
@@ -33,7 +40,10 @@ def for_apps(key: AccessKey) -> str:
         user_info = base64.urlsafe_b64encode(f"{key.cipher}:{key.secret.reveal()}".encode()).decode().rstrip("=")
         return f"ss://{user_info}@{key.url.address}#{quote(key.user, safe='')}\n"
     values = {"url": reveal(key.url), "cipher": key.cipher, "secret": key.secret.reveal()}
-    return _DYNAMIC_KEY.format_map({name: _quoted(value) for name, value in values.items()})
+    if key.packet_url is not None:
+        values["packet_url"] = reveal(key.packet_url)
+    template = _DYNAMIC_KEY + (_NO_UDP if key.packet_url is None else _UDP)
+    return template.format_map({name: _quoted(value) for name, value in values.items()})
 
 
 def for_upstream(key: AccessKey, name: str) -> str:
@@ -42,7 +52,8 @@ def for_upstream(key: AccessKey, name: str) -> str:
     :param name: of the upstream
     """
     tcp, cipher, secret = map(_quoted, (reveal(key.url), key.cipher, key.secret.reveal()))
-    return f"{name}: {{tcp: {tcp}, cipher: {cipher}, secret: {secret}}}\n"
+    udp = "" if key.packet_url is None else f"udp: {_quoted(reveal(key.packet_url))}, "
+    return f"{name}: {{tcp: {tcp}, {udp}cipher: {cipher}, secret: {secret}}}\n"
 
 
 def reveal(url: SecretUrl) -> str:

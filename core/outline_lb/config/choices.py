@@ -14,7 +14,7 @@ from .source import join
 POLICY: Final = "fastest"
 PROBE: Final = "handshake"
 CIPHER: Final = "chacha20-ietf-poly1305"
-TRANSPORTS: Final[Mapping[str, str]] = {"ws": "ws-h1", "wss": "ws-h1", "tcp": "tcp", "": "direct"}
+TRANSPORTS: Final[Mapping[str, str]] = {"ws": "ws-h1", "wss": "ws-h1", "tcp": "tcp", "udp": "tcp", "": "direct"}
 """URL scheme to transport; "" is no URL."""
 
 
@@ -47,12 +47,13 @@ class Choices:
         """Return the probes of a pool that names none."""
         return self._named.get("probe", [PROBE])
 
-    def transport(self, url: SecretUrl | None, components: Components, at: str) -> str | None:
+    def transport(self, url: SecretUrl | None, components: Components, at: str, key: str = "tcp") -> str | None:
         """Return the transport of an upstream that names none, by its URL; None if there was a problem.
 
         :param url: its URL
         :param components: reads components
         :param at: pointer of the upstream
+        :param key: which of its keys has the URL
         """
         pointer, scheme = join(at, "transport"), url.scheme if url else ""
         fitting = []
@@ -62,7 +63,7 @@ class Choices:
                 fitting.append(name)
         if not fitting and scheme not in TRANSPORTS:
             known = ", ".join(f"{known}://" for known in TRANSPORTS if known)
-            self._problems.add(join(at, "tcp"), f"no transport is known for {scheme}:// URLs: write one of {known}, or name a transport")
+            self._problems.add(join(at, key), f"no transport is known for {scheme}:// URLs: write one of {known}, or name a transport")
             return None
         return self._choose("transport", fitting, TRANSPORTS.get(scheme, ""), pointer)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from ..base.dialer import StreamDialer
+from ..base.dialer import PacketDialer, StreamDialer
 from ..base.errors import AddressError, describe
 from ..base.secret import SecretUrl
-from ..datapath.transport import StreamTransport, Transport, TransportDeps
+from ..datapath.transport import PacketTransport, StreamTransport, Transport, TransportDeps
 from ..net.connector import Connector, Via
 from ..plugin.registration import ComponentSpec, Registration
 from .choices import CIPHER, Choices
@@ -17,6 +17,8 @@ from .components import Components, Node
 from .problems import Problems
 from .settings import UpstreamSettings
 from .source import join
+
+_URLS: Final = {"tcp": "streams", "udp": "packets"}
 
 
 class UpstreamReader:
@@ -38,8 +40,9 @@ class UpstreamReader:
         :return: the upstream; None if there was a problem
         """
         at, before = join("/upstreams", name), self._problems.count
-        tcp, udp = self._url(node, "tcp", at), self._url(node, "udp", at)
-        transport = None if tcp is None and "tcp" in node else self._transport(node, tcp, at)
+        urls = {key: url for key in _URLS if (url := self._url(node, key, at))}
+        unreadable = any(key in node and key not in urls for key in _URLS)
+        transport = None if unreadable else self._transport(node, urls, at)
         cipher = self._cipher(node, at)
         secret = self._components.secret(node["secret"], join(at, "secret")) if "secret" in node else None
         prefix = node["prefix"].encode("latin-1")
@@ -50,8 +53,8 @@ class UpstreamReader:
             except ValueError as error:
                 self._problems.add(at, describe(error))
         if transport and self._problems.count == before:
-            self._check_tunnel(transport, bool(cipher), via, at)
-        return UpstreamSettings(name, tcp, udp, transport, cipher, secret, prefix, via) if transport else None
+            self._check_abilities(transport, urls, bool(cipher), via, at)
+        return UpstreamSettings(name, urls.get("tcp"), urls.get("udp"), transport, cipher, secret, prefix, via) if transport else None
 
     def look_at(self, name: str, node: Mapping[str, Any]) -> None:
         """Look for problems in what is left of an upstream from which something had to be taken out."""
@@ -71,24 +74,26 @@ class UpstreamReader:
             self._problems.warn_of_secret(join(at, key))
         return url
 
-    def _transport(self, node: Mapping[str, Any], url: SecretUrl | None, at: str) -> ComponentSpec[Any, Any] | None:
+    def _transport(self, node: Mapping[str, Any], urls: Mapping[str, SecretUrl], at: str) -> ComponentSpec[Any, Any] | None:
         pointer = join(at, "transport")
-        transport: Node | None = node.get("transport") or self._choices.transport(url, self._components, at)
+        key, url = next(iter(urls.items()), ("tcp", None))
+        transport: Node | None = node.get("transport") or self._choices.transport(url, self._components, at, key)
         registration = None if transport is None else self._components.registration("transport", transport, pointer)
         if transport is None or registration is None:
             return None
-        self._check_url(registration, node, url, at)
+        self._check_urls(registration, node, urls, at)
         if "half_close" in node:
             transport = self._with_half_close(transport, registration, node["half_close"], at)
         return self._components.read("transport", transport, pointer)
 
-    def _check_url(self, registration: Registration[Any, Any, Any], node: Mapping[str, Any], url: SecretUrl | None, at: str) -> None:
+    def _check_urls(self, registration: Registration[Any, Any, Any], node: Mapping[str, Any], urls: Mapping[str, SecretUrl], at: str) -> None:
         transport, schemes = registration.type, " or ".join(f"{scheme}://" for scheme in registration.schemes)
-        if url is None and schemes:
-            self._problems.add(at, f"tcp is missing: the transport {transport} needs a {schemes} URL")
-        elif url is not None and url.scheme not in registration.schemes:
-            takes = f"{schemes} URLs, not {url.scheme}://" if schemes else "no URL"
-            self._problems.add(join(at, "tcp"), f"the transport {transport} takes {takes}")
+        if not urls and schemes:
+            self._problems.add(at, f"tcp is missing, or udp: the transport {transport} needs a {schemes} URL")
+        for key, url in urls.items():
+            if url.scheme not in registration.schemes:
+                takes = f"{schemes} URLs, not {url.scheme}://" if schemes else "no URL"
+                self._problems.add(join(at, key), f"the transport {transport} takes {takes}")
         if "secret" in node and not schemes:
             self._problems.add(join(at, "secret"), f"the transport {transport} goes to no server that could know a secret")
 
@@ -98,14 +103,29 @@ class UpstreamReader:
             return transport
         return {"half_close": value, **({"type": transport} if isinstance(transport, str) else transport)}
 
-    def _check_tunnel(self, transport: ComponentSpec[TransportDeps, Transport], tunnel: bool, via: Via, at: str) -> None:
-        """Ask the transport itself whether it goes to servers only, or to targets only."""
+    def _check_abilities(
+        self, transport: ComponentSpec[TransportDeps, Transport], urls: Mapping[str, SecretUrl], tunnel: bool, via: Via, at: str
+    ) -> None:
+        """Ask the transport itself what it goes to, and whether it takes these URLs."""
         built = transport.build(TransportDeps(Connector(via)))
-        to_servers, to_targets = isinstance(built, StreamTransport), isinstance(built, StreamDialer)
+        to_servers, to_targets = isinstance(built, (StreamTransport, PacketTransport)), isinstance(built, (StreamDialer, PacketDialer))
         if to_servers and not to_targets and not tunnel:
             self._problems.add(at, f"secret is missing: the transport {transport.type} needs one that it shares with the server")
         if to_targets and not to_servers and tunnel:
             self._problems.add(join(at, "secret"), f"the transport {transport.type} cannot carry a cipher")
+        if not (tunnel and to_servers):
+            return
+        for key, url in urls.items():
+            try:
+                if key == "tcp" and isinstance(built, StreamTransport):
+                    built.stream_endpoint(url)
+                elif key == "udp" and isinstance(built, PacketTransport):
+                    built.packet_endpoint(url)
+                else:
+                    what = f"the transport {transport.type} carries no {_URLS[key]}: leave {key} out, or name another transport"
+                    self._problems.add(join(at, key), what)
+            except AddressError as error:
+                self._problems.add(join(at, key), str(error))
 
     def _cipher(self, node: Mapping[str, Any], at: str) -> ComponentSpec[Any, Any] | None:
         if "secret" not in node:

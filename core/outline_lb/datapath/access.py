@@ -15,9 +15,11 @@ class AccessKey:
     :param url: where the listener is reached
     :param cipher: name of what the user's client encrypts with
     :param secret: what it encrypts from
+    :param packet_url: where the listener is reached with packets; None: nowhere
     """
 
     user: str
     url: SecretUrl
     cipher: str
     secret: Secret
+    packet_url: SecretUrl | None = None

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from ..base.dialer import StreamDialer
+from ..base.drops import Drops
 from ..base.errors import DialError, Reason, TargetError, UpstreamError, describe
 from ..base.flow import Flow, Network
 from ..base.stream import Stream
+from ..selection.health import Health, State
 from ..selection.policy import Candidate, Outcome, Policy
 from .carried import CarriedStream
-from .upstream import Opening, Upstream
+from .packet_flow import CarriedPackets, PacketFlow
+from .upstream import Upstream
+from .way import Opening
 
 log = structlog.get_logger("balancer")
 
@@ -58,6 +62,9 @@ class Member(Candidate):
     def latency(self, network: Network) -> float | None:
         return self.upstream.health[network].latency
 
+    def deviation(self, network: Network) -> float:
+        return self.upstream.health[network].deviation
+
     def failures(self, network: Network) -> int:
         return self.upstream.health[network].failures
 
@@ -84,7 +91,7 @@ class FlowListeners:
 
 
 class Balancer(StreamDialer):
-    """Spreads flows over the members of a pool.
+    """Spreads flows over the members of a pool. A flow of packets may be spread again: see `PacketFlow`.
 
     :param name: the pool's name
     :param members: at least one
@@ -97,30 +104,71 @@ class Balancer(StreamDialer):
         self.name = name
         self.members = members
         self.dialling = 0  # flows that have no stream yet
+        self.drops = Drops(pool=name)  # packets that nobody carried
         self._policy = policy
         self._connect_timeout = connect_timeout
         self._listeners = listeners or FlowListeners()
 
+    @property
+    def networks(self) -> Collection[Network]:
+        """What at least one member can carry."""
+        return {network for member in self.members for network in member.upstream.ways}
+
     async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
+        opening, member = await self._dial(flow)
+        stream = member.upstream.ways[flow.network].begin(opening, flow)
+        carried = CarriedStream(stream, member.upstream, flow, partial(self._closed, member))
+        carried.write(first)
+        self._tell_opened(flow, member, flow.started)
+        return carried
+
+    async def carry_packets(self, flow: Flow, packets: PacketFlow) -> CarriedPackets:
+        """Open a way for packets.
+
+        :param flow: whose they are
+        :param packets: hears what comes
+        :raises UpstreamError: if no upstream has one
+        """
+        started = asyncio.get_running_loop().time()
+        opening, member = await self._dial(flow)
+        channel = member.upstream.ways[flow.network].begin(opening, flow)
+        health = member.upstream.health[flow.network]
+        should_leave, closed = partial(self._should_leave, health, flow.network), partial(self._closed, member)
+        carried = CarriedPackets(channel, opening.fresh, member, packets, should_leave, closed)
+        self._tell_opened(flow, member, started)
+        return carried
+
+    async def _dial(self, flow: Flow) -> tuple[Opening[Any], Member]:
         self.dialling += 1
         try:
-            opening, member = await _Dial(self, flow).run(self._connect_timeout)
-            carried = CarriedStream(member.upstream.begin(opening, flow), member.upstream, flow, partial(self._closed, member))
+            return await _Dial(self, flow).run(self._connect_timeout)
         finally:
             self.dialling -= 1
-        carried.write(first)
-        seconds = round(asyncio.get_running_loop().time() - flow.started, 4)
+
+    def _should_leave(self, health: Health, network: Network) -> bool:
+        """Tell whether flows that can should go elsewhere: this upstream is no good, and another one may be.
+
+        One that may be tried again is not left for another of that kind: a flow would go to and fro between the two.
+        """
+        now = asyncio.get_running_loop().time()
+        if (health.state is not State.DOWN and not health.cooldown_left(now)) or health.available(now):
+            return False
+        others = (other.upstream.health.get(network) for other in self.members)
+        return any(other is not None and other.available(now) for other in others)
+
+    def _tell_opened(self, flow: Flow, member: Member, started: float) -> None:
+        seconds = round(asyncio.get_running_loop().time() - started, 4)
         log.debug(
             "flow opened",
             flow=flow.id,
             frontend=flow.frontend,
+            network=flow.network.value,
             user=flow.user or None,
             target=flow.target,
             upstream=member.name,
             seconds=seconds,
         )
         self._listeners.opened(flow, member.name)
-        return carried
 
     def pick(self, flow: Flow, tried: Sequence[Member]) -> Member | None:
         """Choose among the members that this flow has not tried: the best tier with usable ones, else (all down) whatever there is."""
@@ -140,13 +188,13 @@ class Balancer(StreamDialer):
         """Tell the policy how it went."""
         self._policy.done(member, flow, outcome, asyncio.get_running_loop().time())
 
-    def _closed(self, member: Member, stream: CarriedStream, exc: Exception | None) -> None:
-        """A carried stream is over."""
-        flow = stream.flow
+    def _closed(self, member: Member, carried: CarriedStream | CarriedPackets, exc: Exception | None) -> None:
+        """What was carried is over."""
+        flow = carried.flow
         self.done(member, flow, Outcome.CLOSED)
         seconds = round(asyncio.get_running_loop().time() - flow.started, 4)
-        log.debug("flow closed", flow=flow.id, upstream=member.name, sent=stream.sent, received=stream.received, seconds=seconds, error=exc)
-        self._listeners.closed(flow, member.name, stream.sent, stream.received, exc)
+        log.debug("flow closed", flow=flow.id, upstream=member.name, sent=carried.sent, received=carried.received, seconds=seconds, error=exc)
+        self._listeners.closed(flow, member.name, carried.sent, carried.received, exc)
 
 
 class _Attempt:
@@ -157,7 +205,7 @@ class _Attempt:
     def __init__(self, member: Member, started: float) -> None:
         self.member = member
         self.started = started
-        self.opening: Opening | None = None  # once there is one
+        self.opening: Opening[Any] | None = None  # once there is one
 
 
 class _Dial:
@@ -172,14 +220,14 @@ class _Dial:
         self._balancer = balancer
         self._flow = flow
         self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[asyncio.Task[Opening]] = self._loop.create_future()
-        self._attempts: dict[asyncio.Task[Opening], _Attempt] = {}  # under way, or successful
+        self._answer: asyncio.Future[asyncio.Task[Opening[Any]]] = self._loop.create_future()
+        self._attempts: dict[asyncio.Task[Opening[Any]], _Attempt] = {}  # under way, or successful
         self._tried: list[Member] = []
         self._errors: list[str] = []
         self._next: asyncio.TimerHandle | None = None
         self._over = False
 
-    async def run(self, seconds: float) -> tuple[Opening, Member]:
+    async def run(self, seconds: float) -> tuple[Opening[Any], Member]:
         """Try until one succeeds.
 
         :param seconds: for all attempts together
@@ -208,12 +256,12 @@ class _Dial:
         self._tried.append(member)
         log.debug("dialling", flow=flow.id, upstream=member.name)
         member.upstream.health[flow.network].dialling()
-        task = self._loop.create_task(member.upstream.open(flow))
+        task = self._loop.create_task(member.upstream.ways[flow.network].open(flow))
         self._attempts[task] = _Attempt(member, self._loop.time())
         task.add_done_callback(self._ended)
         self._next = self._loop.call_later(_patience(member, flow.network), self._start_next)
 
-    def _ended(self, task: asyncio.Task[Opening]) -> None:
+    def _ended(self, task: asyncio.Task[Opening[Any]]) -> None:
         attempt = self._attempts[task]
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         opening = task.result() if error is None else None
@@ -221,14 +269,14 @@ class _Dial:
         if opening is not None:
             attempt.opening = opening
             if self._over:
-                attempt.member.upstream.give_back(opening)
+                attempt.member.upstream.ways[self._flow.network].give_back(opening)
             elif not self._answer.done():
                 self._answer.set_result(task)
         elif error is not None and not self._over:
             del self._attempts[task]
             self._failed(attempt.member, error)
 
-    def _judge(self, attempt: _Attempt, opening: Opening | None, error: BaseException | None) -> None:
+    def _judge(self, attempt: _Attempt, opening: Opening[Any] | None, error: BaseException | None) -> None:
         """Tell the upstream's health how an attempt went."""
         upstream, network = attempt.member.upstream, self._flow.network
         if opening is not None and opening.fresh:
@@ -276,7 +324,7 @@ class _Dial:
         for task, attempt in self._attempts.items():
             member = attempt.member
             if attempt.opening is not None:
-                member.upstream.give_back(attempt.opening)
+                member.upstream.ways[flow.network].give_back(attempt.opening)
             else:
                 task.cancel()
                 log.debug("dial given up", flow=flow.id, upstream=member.name)

@@ -26,7 +26,7 @@ class CarriedStream(Hop):
         self._upstream = upstream
         self._closed = closed
         self._ended = False  # the upstream did its part
-        upstream.carried.add(self)
+        upstream.ways[flow.network].carried.add(self)
         super().__init__(lower)
 
     def data_received(self, data: Buffer) -> None:
@@ -46,8 +46,11 @@ class CarriedStream(Hop):
         self.sent += size
         self.lower.commit(size)
 
+    def leave(self) -> None:
+        """A stream cannot go elsewhere: it stays until it is over."""
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._upstream.carried.discard(self)
+        self._upstream.ways[self.flow.network].carried.discard(self)
         if exc is not None and not (self.over or self._ended):  # nobody on this side ended it, and the answer is not complete
             self._upstream.broke(self.flow.network, exc)
         super().connection_lost(exc)

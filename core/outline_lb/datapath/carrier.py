@@ -1,4 +1,4 @@
-"""Takes a flow from an accepted stream to its end."""
+"""Takes a flow to its end: from an accepted stream, or from a channel of an application's packets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from ..base.dialer import StreamDialer
+from ..base.dialer import Dialer, StreamDialer
 from ..base.errors import AbortedError, DialError, UpstreamError
 from ..base.flow import Flow
+from ..base.packets import Packet, PacketChannel
 from ..base.stream import Buffer, Stream, StreamSink
+from .packet_relay import relay_packets
 from .relay import relay
 
 log = structlog.get_logger("datapath")
@@ -31,13 +33,14 @@ class Carrier:
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
         self._flows: dict[Stream, Stream] = {}
+        self._channels: dict[PacketChannel[Packet], PacketChannel[Packet]] = {}
         self._dialling = 0
         self._idle = anyio.Event()
 
     @property
     def active(self) -> int:
         """Flows that are not over, those without a stream yet among them."""
-        return self._dialling + len(self._flows)
+        return self._dialling + len(self._flows) + len(self._channels)
 
     async def drained(self) -> None:
         """Wait until no flow is left."""
@@ -72,12 +75,29 @@ class Carrier:
         self._dialling += 1
         self._tasks.start_soon(self._carry, flow, waiting, dialer, opened, failed, first)
 
+    def carry_packets(self, flow: Flow, client: PacketChannel[Packet], dialer: Dialer, first: list[Packet] | None = None) -> None:
+        """Join an application's packets with the way that a dialer has for them. Returns at once; the flow is over when the client's channel is.
+
+        :param flow: whose packets they are
+        :param client: the application's channel; becomes the carrier's
+        :param dialer: carries what comes from it
+        :param first: what the client has sent already
+        """
+        channel = dialer.packets(flow)
+        self._channels[client] = channel
+        relay_packets(client, channel, partial(self._packets_over, client))
+        if first:
+            channel.send(first)
+
     def abort_all(self) -> None:
-        """Abort every flow that has a stream, on both sides. The others end with the task group."""
+        """Abort every flow that has a stream, on both sides, and close those of packets. The others end with the task group."""
         cause = AbortedError("the program ends")
         for client, stream in list(self._flows.items()):
             client.abort(cause)
             stream.abort(cause)
+        for one, two in list(self._channels.items()):
+            one.close()
+            two.close()
 
     async def _carry(
         self,
@@ -117,6 +137,10 @@ class Carrier:
 
     def _over(self, client: Stream) -> None:
         del self._flows[client]
+        self._look_idle()
+
+    def _packets_over(self, client: PacketChannel[Packet]) -> None:
+        del self._channels[client]
         self._look_idle()
 
     def _look_idle(self) -> None:

@@ -1,4 +1,4 @@
-"""The contract of a cipher: sans-I/O sealing of streams. A cipher owns its header, so that each can have its own."""
+"""The contract of a cipher: sans-I/O sealing of streams and packets. A cipher owns its header, so that each can have its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..base.address import Address
+from ..base.packets import Packet
 from ..base.secret import Secret
 from ..base.stream import Buffer
 
@@ -49,12 +50,36 @@ class Opener(ABC):
         """Whether the stream may end here: at the border of a unit, nothing begun."""
 
 
+class PacketCodec(ABC):
+    """Seals and opens the packets of one association: those of one flow, at either end."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def seal(self, packets: list[Packet]) -> list[bytes]:
+        """Seal packets, each with its address.
+
+        :return: as many, in their order
+        """
+
+    @abstractmethod
+    def open(self, datagrams: list[bytes]) -> list[Packet]:
+        """Open packets.
+
+        :return: those that authenticate and hold an address, in their order; the others are left out
+        """
+
+
 class ClientCipher(ABC):
     """A cipher with the secret of one server."""
 
     @abstractmethod
     def stream(self, target: Address) -> tuple[Sealer, Opener]:
         """Begin a stream to a target. Its header leaves with the first data sealed."""
+
+    @abstractmethod
+    def packets(self) -> PacketCodec:
+        """Begin an association."""
 
 
 class RejectedError(Exception):
@@ -79,6 +104,20 @@ class Accepted:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class AcceptedPackets:
+    """An association that a server can serve.
+
+    :param user: whose key it is
+    :param first: the packet that it began with, opened
+    :param codec: for everything else of this client
+    """
+
+    user: str
+    first: Packet
+    codec: PacketCodec
+
+
 class ServerCipher(ABC):
     """A cipher with the keys of all its users. One object per listener, kept between streams."""
 
@@ -88,6 +127,14 @@ class ServerCipher(ABC):
 
         :return: the stream; None if more bytes are needed
         :raises RejectedError: if more bytes would not help
+        :raises AddressError: if the key is right and the target is not an address
+        """
+
+    @abstractmethod
+    def accept_packets(self, datagram: bytes) -> AcceptedPackets:
+        """Look at the first packet of a new association.
+
+        :raises RejectedError: if no key opens it
         :raises AddressError: if the key is right and the target is not an address
         """
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..base.address import Address
-from ..base.dialer import StreamDialer
+from ..base.dialer import Dialer
 from ..net.listener import SocketListener
+from ..net.udp import UdpSocket
 from .access import AccessKey
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ class FrontendDeps:
     :param name: its name in the configuration
     :param dialer: where its flows go
     :param carrier: takes a flow from an accepted stream to its end
-    :param bind: returns the listening socket of an address; raises `StartError`
+    :param bind: returns the listening TCP socket of an address; raises `StartError`
+    :param bind_udp: returns the UDP socket of an address, to be closed with the frontend; raises `StartError`
     """
 
     name: str
-    dialer: StreamDialer
+    dialer: Dialer
     carrier: Carrier
     bind: Callable[[Address], SocketListener]
+    bind_udp: Callable[[Address], UdpSocket]
 
 
 class Frontend(ABC):

@@ -10,13 +10,14 @@ before one is given away: one round trip, where a new connection takes three. Al
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Generic
 
 import structlog
 
 from ..base.errors import DialError
+from ..base.packets import NO_PACKET_SINK, PacketSink
 from ..base.stream import NOBODY, Buffer, Stream, StreamSink
-from .transport import StandbyEndpoint
+from .transport import LinkT, StandbyEndpoint
 
 log = structlog.get_logger("balancer")
 
@@ -30,24 +31,24 @@ BUSY: Final = 0.004
 """Seconds of lateness by which the loop is too busy for handshakes that nobody waits for yet."""
 
 
-class Standby:
-    """The waiting connections of one server.
+class Standby(Generic[LinkT]):
+    """The waiting connections of one server, for one kind of traffic.
 
     :param endpoint: opens them
     """
 
-    def __init__(self, endpoint: StandbyEndpoint) -> None:
+    def __init__(self, endpoint: StandbyEndpoint[LinkT]) -> None:
         self.size = 0
         """How many should wait."""
         self._endpoint = endpoint
-        self._waiting: list[_Waiting] = []  # the youngest last
+        self._waiting: list[_Waiting[LinkT]] = []  # the youngest last
         self._timer: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def take(self) -> Stream | None:
+    async def take(self) -> LinkT | None:
         """Return a connection, paused, if one is waiting that the server answers on; either way, have the missing ones opened.
 
         Cancelling closes the one that was asked.
@@ -60,7 +61,7 @@ class Standby:
         self._fill_later()
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._endpoint.check_stream(waiting.stream)
+                await self._endpoint.check(waiting.link)
             if waiting.over:
                 return None
         except (DialError, TimeoutError) as exc:
@@ -73,15 +74,15 @@ class Standby:
             raise
         return waiting.leave()
 
-    def keep(self, stream: Stream) -> None:
+    def keep(self, link: LinkT) -> None:
         """Let a connection wait, if there is a place for it and flows may come; else close it.
 
-        :param stream: paused, without a byte sent; becomes ours
+        :param link: a paused stream or a channel without a sink, over which nothing was sent; becomes ours
         """
         if (self._filling is None and self._timer is None) or len(self._waiting) >= self.size:
-            stream.close()
+            link.close()
         else:
-            self._waiting.append(_Waiting(stream, self._waiting))
+            self._waiting.append(_Waiting(link, self._waiting))
 
     def drop(self) -> None:
         """Close what waits, and open nothing before the next flow."""
@@ -114,7 +115,7 @@ class Standby:
 
     async def _open(self) -> None:
         try:
-            stream = await self._endpoint.connect_stream()
+            link = await self._endpoint.connect()
         except DialError as exc:  # the next flow will find out by itself
             log.debug("standby failed", error=str(exc))
             self._filling = None
@@ -122,27 +123,30 @@ class Standby:
             log.error("standby failed", exc_info=exc)
             self._filling = None
         else:
-            self.keep(stream)
+            self.keep(link)
             self._filling = None
             self._fill_later()
 
 
-class _Waiting(StreamSink):
+class _Waiting(StreamSink, PacketSink[bytes], Generic[LinkT]):
     """A connection that waits: watched for its end.
 
-    :param stream: paused
+    :param link: a paused stream, or a channel without a sink
     :param others: the list that this is in, or will be
     """
 
-    __slots__ = ("_others", "_timer", "over", "stream")
+    __slots__ = ("_others", "_timer", "link", "over")
 
-    def __init__(self, stream: Stream, others: list[_Waiting]) -> None:
-        self.stream = stream
+    def __init__(self, link: LinkT, others: list[_Waiting[LinkT]]) -> None:
+        self.link = link
         self.over = False
         self._others = others
         self._timer = asyncio.get_running_loop().call_later(MAX_AGE, self.end)
-        stream.set_sink(self)
-        stream.resume_reading()
+        if isinstance(link, Stream):
+            link.set_sink(self)
+            link.resume_reading()
+        else:
+            link.set_sink(self)
 
     def claim(self) -> None:
         """Wait no more, but go on watching."""
@@ -150,12 +154,15 @@ class _Waiting(StreamSink):
         if self in self._others:
             self._others.remove(self)
 
-    def leave(self) -> Stream:
-        """Stop watching; return the connection, paused."""
+    def leave(self) -> LinkT:
+        """Stop watching; return the connection, a stream paused again."""
         self.claim()
-        self.stream.set_sink(NOBODY)
-        self.stream.pause_reading()
-        return self.stream
+        if isinstance(self.link, Stream):
+            self.link.set_sink(NOBODY)
+            self.link.pause_reading()
+        else:
+            self.link.set_sink(NO_PACKET_SINK)
+        return self.link
 
     def end(self) -> None:
         """Close it, unless it is over."""
@@ -164,6 +171,9 @@ class _Waiting(StreamSink):
             self.leave().close()
 
     def data_received(self, data: Buffer) -> None:  # the server speaks before it was spoken to
+        self.end()
+
+    def packets_received(self, packets: list[bytes]) -> None:
         self.end()
 
     def eof_received(self) -> None:

@@ -5,40 +5,50 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ..base.address import Address
+from ..base.packets import PacketChannel
 from ..base.secret import SecretUrl
 from ..base.stream import Stream
 from ..net.connector import Connector
 from ..net.listener import SocketListener
+from ..net.udp import UdpSocket
+
+LinkT = TypeVar("LinkT", bound="Stream | PacketChannel[bytes]")
+"""What leads to a server: a stream, or a channel for sealed packets."""
+LinkT_co = TypeVar("LinkT_co", bound="Stream | PacketChannel[bytes]", covariant=True)
 
 
-class StreamEndpoint(ABC):
-    """A fixed place that streams can be opened to. What goes through them is somebody else's business."""
+class Endpoint(ABC, Generic[LinkT_co]):
+    """A fixed place that streams, or channels for packets, can be opened to. What goes through them is somebody else's business."""
+
+    answers: bool = True
+    """Whether `connect` waits for an answer of the server, and so shows that it is there; plain UDP has none."""
 
     @abstractmethod
-    async def connect_stream(self) -> Stream:
-        """Open a stream. Cancelling closes whatever was opened.
+    async def connect(self) -> LinkT_co:
+        """Open one. Cancelling closes whatever was opened.
 
-        :return: a stream, still paused, over which nothing was sent yet
+        :return: a stream, still paused, or a channel without a sink; nothing was sent over it yet
         :raises UpstreamError: with the operation that failed (``resolve``, ``connect``, ``tls``, ``upgrade``)
         """
 
 
-class StandbyEndpoint(StreamEndpoint):
-    """An endpoint whose streams can wait for a flow, because it can tell whether one that waited still leads to the server."""
+class StandbyEndpoint(Endpoint[LinkT]):
+    """An endpoint whose streams or channels can wait for a flow, because it can tell whether one that waited still leads to the server."""
 
     @abstractmethod
-    async def check_stream(self, stream: Stream) -> None:
-        """Ask the server for a sign of life. Cancelling leaves the stream as it is.
+    async def check(self, link: LinkT) -> None:
+        """Ask the server for a sign of life. Cancelling leaves the stream or channel as it is.
 
-        :param stream: one that `connect_stream` opened, reading, over which nothing was sent yet; it has a sink that hears of its end
-        :raises UpstreamError: if the stream ends instead
+        :param link: what `connect` opened, reading, over which nothing was sent yet; it has a sink that hears of its end
+        :raises UpstreamError: if it ends instead
         """
 
 
 class Transport(ABC):
-    """A way to servers. It is given abilities by `StreamTransport` and `StreamDialer`; one without any is useless.
+    """A way to servers. It is given abilities by `StreamTransport`, `PacketTransport`, `StreamDialer` and `PacketDialer`; one without any is useless.
 
     Life cycle: constructed (no side effects), `prepare`, in use, `close`.
     """
@@ -57,22 +67,36 @@ class StreamTransport(Transport):
     """A transport that opens streams to a server, for a cipher to work on."""
 
     @abstractmethod
-    def stream_endpoint(self, url: SecretUrl) -> StreamEndpoint:
-        """Return the endpoint of a URL with one of the registration's schemes. Nothing is opened yet."""
+    def stream_endpoint(self, url: SecretUrl) -> Endpoint[Stream]:
+        """Return the endpoint of a URL with one of the registration's schemes. Nothing is opened yet.
+
+        :raises AddressError: if the URL has something that does not belong there
+        """
+
+
+class PacketTransport(Transport):
+    """A transport that carries sealed packets to a server."""
+
+    @abstractmethod
+    def packet_endpoint(self, url: SecretUrl) -> Endpoint[PacketChannel[bytes]]:
+        """Return the endpoint of a URL with one of the registration's schemes. Nothing is opened yet.
+
+        :raises AddressError: if the URL has something that does not belong there
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class TransportDeps:
     """What a transport is built with.
 
-    :param connector: opens the TCP connections, on the way that the upstream wants
+    :param connector: opens the sockets, on the way that the upstream wants
     """
 
     connector: Connector
 
 
 class Listener(ABC):
-    """The other half of a transport: accepts streams.
+    """The other half of a transport: accepts streams, and channels for packets if it has them.
 
     Life cycle: constructed (no side effects), `prepare`, `serve`, `close`.
     """
@@ -90,6 +114,14 @@ class Listener(ABC):
         """
         return None
 
+    def packet_url(self, host: str) -> SecretUrl | None:
+        """Return the URL by which clients reach it with packets, as an upstream's `udp` says it; as `url`.
+
+        :param host: name or IP address of this machine
+        :return: None if it takes no packets, or has no URL
+        """
+        return None
+
     @abstractmethod
     async def prepare(self) -> None:
         """Read files and bind.
@@ -98,10 +130,11 @@ class Listener(ABC):
         """
 
     @abstractmethod
-    async def serve(self, accepted: Callable[[Stream], None]) -> None:
-        """Accept until cancelled; handshakes that were under way are then given up, accepted streams are not.
+    async def serve(self, accepted: Callable[[Stream], None], associated: Callable[[PacketChannel[bytes]], None]) -> None:
+        """Accept until cancelled; handshakes that were under way are then given up, what was accepted is not.
 
         :param accepted: called from the loop with each stream whose handshake is done, still paused
+        :param associated: the same for each channel for packets, still without a sink
         """
 
     @abstractmethod
@@ -113,7 +146,9 @@ class Listener(ABC):
 class ListenerDeps:
     """What a listener is built with.
 
-    :param bind: returns the listening socket of an address; raises `StartError`
+    :param bind: returns the listening TCP socket of an address; raises `StartError`
+    :param bind_udp: returns the UDP socket of an address; raises `StartError`
     """
 
     bind: Callable[[Address], SocketListener]
+    bind_udp: Callable[[Address], UdpSocket]

@@ -1,4 +1,4 @@
-"""An endpoint and a cipher make a dialer: a fixed server becomes a way to any target."""
+"""A cipher over a connection to a fixed server makes a way to any target."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 from typing import Final
 
 from ..base.address import Address
-from ..base.dialer import StreamDialer
+from ..base.drops import Drops
 from ..base.errors import ProtocolError, TruncatedError
 from ..base.flow import Flow
+from ..base.packets import NO_PACKET_SINK, Packet, PacketChannel, PacketSink
 from ..base.stream import SCRATCH, Buffer, Hop, Stream
-from .cipher import ClientCipher, Opener, Sealer
-from .transport import StreamEndpoint
+from .cipher import ClientCipher, Opener, PacketCodec, Sealer
 
 HEADER_WAIT: Final = 0.010
 """Seconds that the header waits for data to share a message with: saves a packet, and hides the header's size. After that it goes alone, for
@@ -116,24 +116,72 @@ class TunnelStream(Hop):
         super().close()
 
 
-class Tunnel(StreamDialer):
-    """Reaches any target through one server.
+class TunnelChannel(PacketChannel[Packet], PacketSink[bytes]):
+    """Packets through a channel of sealed ones: seals down, opens up.
 
-    :param endpoint: the server
-    :param cipher: what it speaks, with its secret
+    :param lower: the channel to the other end of the tunnel; becomes ours
+    :param codec: seals and opens
+    :param drops: hears of those that cannot be opened
     """
 
-    def __init__(self, endpoint: StreamEndpoint, cipher: ClientCipher) -> None:
-        self._endpoint = endpoint
+    __slots__ = ("_codec", "_drops", "_lower", "_sink")
+
+    def __init__(self, lower: PacketChannel[bytes], codec: PacketCodec, drops: Drops) -> None:
+        self._lower = lower
+        self._codec = codec
+        self._drops = drops
+        self._sink: PacketSink[Packet] = NO_PACKET_SINK
+
+    # -- called by the channel below
+
+    def packets_received(self, packets: list[bytes]) -> None:
+        opened = self._codec.open(packets)
+        if len(opened) < len(packets):
+            self._drops.count("cannot be opened: damaged, or sealed with another secret", len(packets) - len(opened))
+        if opened:
+            self._sink.packets_received(opened)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        sink, self._sink = self._sink, NO_PACKET_SINK  # breaks the reference circle
+        sink.connection_lost(exc)
+
+    # -- called by the sink above
+
+    @property
+    def peer_address(self) -> Address | None:
+        return self._lower.peer_address
+
+    def set_sink(self, sink: PacketSink[Packet]) -> None:
+        self._sink = sink
+        self._lower.set_sink(self)
+
+    def send(self, packets: list[Packet]) -> None:
+        self._lower.send(self._codec.seal(packets))
+
+    def close(self) -> None:
+        self._lower.close()
+
+    def keep_alive(self, doubt: bool = False) -> None:
+        self._lower.keep_alive(doubt)
+
+
+class Tunnel:
+    """What one server makes of its streams and channels: a way to any target.
+
+    :param cipher: what it speaks, with its secret
+    :param drops: hears of packets that cannot be opened
+    """
+
+    def __init__(self, cipher: ClientCipher, drops: Drops) -> None:
         self._cipher = cipher
+        self._drops = drops
 
-    async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
-        lower = await self._endpoint.connect_stream()
-        return self.over(lower, flow.target, first)
-
-    def over(self, lower: Stream, target: Address, first: bytes = b"") -> Stream:
-        """Begin a stream to a target over a connection that is there already."""
-        stream = TunnelStream(lower, *self._cipher.stream(target))
+    def stream(self, lower: Stream, flow: Flow) -> Stream:
+        """Begin a stream to a flow's target over a connection to the server."""
+        stream = TunnelStream(lower, *self._cipher.stream(flow.target))
         stream.expect_data()
-        stream.write(first)
         return stream
+
+    def packets(self, lower: PacketChannel[bytes], flow: Flow) -> PacketChannel[Packet]:
+        """Begin an association over a channel to the server."""
+        return TunnelChannel(lower, self._cipher.packets(), self._drops)

@@ -1,23 +1,18 @@
-"""One access point: a name, its health, and the dialer that the configuration makes of it."""
+"""One access point: a name, the ways of its kinds of traffic, and who judges what is heard of them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import structlog
 
-from ..base.dialer import StreamDialer
 from ..base.duration import format_duration
 from ..base.errors import GoingAwayError, TruncatedError, UpstreamError, describe
-from ..base.flow import Flow, Network
-from ..base.stream import Stream
+from ..base.flow import Network
 from ..selection.health import Health, HealthOptions
-from .standby import Standby
-from .transport import StandbyEndpoint, StreamEndpoint
-from .tunnel import Tunnel
+from .way import Way
 
 log = structlog.get_logger("health")
 
@@ -25,67 +20,24 @@ HealthListener = Callable[[str, Network, bool, str], None]
 """Hears that an upstream (name) went up or down for a kind of traffic, and why."""
 
 
-class Carried(Protocol):
-    """A flow's stream over an upstream."""
-
-    @property
-    def received(self) -> int:
-        """Bytes that came."""
-
-    def keep_alive(self, doubt: bool = False) -> None:
-        """As `Stream.keep_alive`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What was opened for a flow, before anything was sent.
-
-    :param stream: to the server if the upstream is a tunnel, else to the target
-    :param seconds: what it took; None if that says nothing about the upstream
-    :param fresh: whether it was opened just now, which shows that new ones can be
-    """
-
-    stream: Stream
-    seconds: float | None
-    fresh: bool = True
-
-
 class Upstream:
     """A way to targets, with what is known about it.
 
     :param name: its name in the configuration
-    :param dialer: opens its streams
-    :param endpoint: the server behind the dialer; None where there is none (a direct connection)
-    :param health: what is known, for each kind of traffic that it can carry
+    :param ways: how it carries each kind of traffic that it can carry; at least one
     :param on_change: hears that it went up or down
     """
 
-    def __init__(
-        self,
-        name: str,
-        dialer: StreamDialer,
-        endpoint: StreamEndpoint | None,
-        health: Mapping[Network, Health],
-        on_change: HealthListener = lambda *_: None,
-    ) -> None:
+    def __init__(self, name: str, ways: Mapping[Network, Way[Any, Any]], on_change: HealthListener = lambda *_: None) -> None:
         self.name = name
-        self.dialer = dialer
-        self.endpoint = endpoint
-        self.health = health
-        self.carried: set[Carried] = set()
-        self._tunnel = dialer if isinstance(dialer, Tunnel) else None
-        self.standby = Standby(endpoint) if self._tunnel and isinstance(endpoint, StandbyEndpoint) else None
+        self.ways = ways
+        self.health: Mapping[Network, Health] = {network: way.health for network, way in ways.items()}
         self._on_change = on_change
 
     @property
     def active(self) -> int:
         """Flows under way."""
-        return len(self.carried)
-
-    @property
-    def received(self) -> int:
-        """Bytes that came for the flows under way."""
-        return sum(stream.received for stream in self.carried)
+        return sum(len(way.carried) for way in self.ways.values())
 
     def judge_by(self, options: HealthOptions) -> None:
         """Judge what is known, and what comes, by other options."""
@@ -93,56 +45,24 @@ class Upstream:
             health.options = options
 
     def keep_ready(self, count: int) -> None:
-        """Have so many connections wait for flows while there are any."""
-        if self.standby is not None:
-            self.standby.size = count
+        """Have so many connections wait for flows, for each kind of traffic, while there are any."""
+        for way in self.ways.values():
+            if way.standby is not None:
+                way.standby.size = count
 
-    async def open(self, flow: Flow) -> Opening:
-        """Open what a flow needs: take a connection that waits, or make one. Nothing of the flow is sent.
-
-        :raises DialError: if it cannot be opened
-        """
-        if self.standby is not None and (waiting := await self.standby.take()) is not None:
-            return Opening(waiting, None, fresh=False)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        if self.endpoint is None or self._tunnel is None:
-            stream = await self.dialer.dial_stream(flow)
-        else:
-            stream = await self.endpoint.connect_stream()
-        return Opening(stream, loop.time() - started if self.endpoint else None)
-
-    def begin(self, opening: Opening, flow: Flow) -> Stream:
-        """Make the flow's stream of what was opened for it."""
-        return opening.stream if self._tunnel is None else self._tunnel.over(opening.stream, flow.target)
-
-    def give_back(self, opening: Opening) -> None:
-        """Take what was opened for a flow that does not want it any more."""
-        if self.standby is None:
-            opening.stream.close()
-        else:
-            self.standby.keep(opening.stream)
+    def drop_standbys(self) -> None:
+        """Close the connections that wait."""
+        for way in self.ways.values():
+            if way.standby is not None:
+                way.standby.drop()
 
     def close(self) -> None:
-        """Close the connections that wait."""
-        if self.standby is not None:
-            self.standby.size = 0
-            self.standby.drop()
-
-    async def handshake(self) -> float | None:
-        """Open a stream to the server, and measure; close it politely, unless a place is free among those that wait.
-
-        :return: seconds that it took to open; None if there is no server
-        :raises UpstreamError: if it could not be opened
-        """
-        if self.endpoint is None:
-            return None
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        stream = await self.endpoint.connect_stream()
-        took = loop.time() - started
-        self.give_back(Opening(stream, took))
-        return took
+        """Take no new flows: close the connections that wait, and have those flows leave that can go on elsewhere."""
+        self.keep_ready(0)
+        self.drop_standbys()
+        for way in self.ways.values():
+            for flow in list(way.carried):
+                flow.leave()
 
     def probed(self, network: Network, seconds: float | None, error: Exception | None) -> None:
         """Take the result of a probe: the seconds that it took, or why it failed."""
@@ -163,13 +83,23 @@ class Upstream:
             changed = health.dial_failed(now) if error else health.dial_succeeded(now, seconds)
         self._judged(changed, network, "traffic", seconds, error)
 
+    def answered(self, network: Network, fresh: bool) -> None:
+        """Take the news that the first packets came over a way.
+
+        :param fresh: whether opening the way showed already that the server is there; where it does not (plain UDP), this does
+        """
+        health = self.health[network]
+        health.flow_ended_well()
+        if not fresh:
+            self._judged(health.dial_succeeded(asyncio.get_running_loop().time(), None), network, "traffic", None, None)
+
     def broke(self, network: Network, error: Exception) -> None:
         """Take the news that a flow in progress ended before its time.
 
         Without a server in between, that was the target. With one, a cut without a word need not be the server's fault, since a good one passes
         on what the target does: only a probe can tell. A defect of ours (any exception but those of connections) says nothing about the server.
         """
-        if self.endpoint is None or not isinstance(error, OSError):
+        if not self.ways[network].has_server or not isinstance(error, OSError):
             return
         now, health = asyncio.get_running_loop().time(), self.health[network]
         if isinstance(error, GoingAwayError):
@@ -187,13 +117,14 @@ class Upstream:
         :param since: the loop's time when the opening began
         """
         checked = self.health[network].checked
-        if self.endpoint is not None and (checked is None or checked <= since):
+        if self.ways[network].has_server and (checked is None or checked <= since):
             error = UpstreamError("dial", "silent for too long")
             self._judged(self.health[network].failed(asyncio.get_running_loop().time()), network, "traffic", None, error)
 
     def _judged(self, changed: bool, network: Network, source: str, seconds: float | None, error: Exception | None) -> None:
-        if error and self.standby is not None:
-            self.standby.drop()
+        standby = self.ways[network].standby
+        if error and standby is not None:
+            standby.drop()
         if changed:
             self._tell(network, source, seconds, error)
 

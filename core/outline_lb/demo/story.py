@@ -18,6 +18,7 @@ import anyio
 from ..base.address import Address, encode_address
 from ..base.errors import OutlineLBError
 from ..testing.program import Program
+from .datagram import exchange
 from .world import PAGE, Server, World
 
 DISTANCES: Final = {"amsterdam": 0.010, "frankfurt": 0.030, "sydney": 0.150}
@@ -104,6 +105,7 @@ async def _play(stage: Stage, world: World) -> Program:
     second = await _request(stage, world, client, "again")
     if second is not None:
         stage.step(second is not fastest, "failed over", f"from {fastest.name} to {second.name}; the request itself was carried on")
+        await _datagram(stage, world, client)
     return client
 
 
@@ -144,6 +146,19 @@ async def _request(stage: Stage, world: World, client: Program, what: str) -> Se
     status = answer.partition(b"\r\n")[0].decode("latin-1")
     stage.step(worked, what, f"{status} in {took * 1e3:.0f} ms through {stage.paint(server.name, 1)}")
     return server
+
+
+async def _datagram(stage: Stage, world: World, client: Program) -> None:
+    """Send a datagram through the proxy, and see it come back."""
+    began, flows = time.monotonic(), len(client.events("flow opened"))
+    try:
+        answer = await asyncio.wait_for(exchange(client.address, world.echo, b"ping"), 15)
+    except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+        stage.step(False, "datagram", f"failed: {error!r}")
+        return
+    took = time.monotonic() - began
+    carrier = (await client.carriers(flows + 1))[-1]
+    stage.step(answer == b"ping", "datagram", f"UDP there and back in {took * 1e3:.0f} ms through {stage.paint(carrier, 1)}")
 
 
 async def _fetch(proxy: Address, target: Address) -> bytes:

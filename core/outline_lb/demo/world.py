@@ -1,4 +1,4 @@
-"""The demo's world: an origin, three servers that are processes of their own, and the distance between them and us."""
+"""The demo's world: two origins, for pages and datagrams, three servers that are processes of their own, and the distance between them and us."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import trustme
 from ..base.address import Address
 from ..base.errors import StartError
 from ..testing.program import Program
+from .datagram import Echo
 
 LOCAL: Final = "127.0.0.1"
 SECRET: Final = "only-for-the-demo"
@@ -49,6 +50,7 @@ class World:
         self._closing = contextlib.AsyncExitStack()
         self.servers: list[Server] = []
         self.origin = Address(LOCAL, 0)
+        self.echo = Address(LOCAL, 0)
 
     async def __aenter__(self) -> World:
         authority = trustme.CA()
@@ -59,6 +61,9 @@ class World:
         origin = await asyncio.start_server(_serve_page, LOCAL, 0)
         self._closing.push_async_callback(_close_server, origin)
         self.origin = _bound(origin)
+        echo, _ = await asyncio.get_running_loop().create_datagram_endpoint(Echo, (LOCAL, 0))
+        self._closing.callback(echo.close)
+        self.echo = Address(LOCAL, echo.get_extra_info("sockname")[1])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -84,6 +89,7 @@ class World:
                                 "type": "ws-h1",
                                 "address": f"{LOCAL}:0",
                                 "path": f"/{name}/tcp",
+                                "packet_path": f"/{name}/udp",
                                 "tls": {"certificate": str(self._folder / "certificate.pem"), "key": str(self._folder / "key.pem")},
                             }
                         ],
@@ -103,6 +109,7 @@ class World:
         upstreams = {
             server.name: {
                 "tcp": f"wss://{server.address}/{server.name}/tcp",
+                "udp": f"wss://{server.address}/{server.name}/udp",
                 "transport": {"type": "ws-h1", "tls": {"ca": str(self._folder / "ca.pem")}},
                 "secret": SECRET,
             }

@@ -58,14 +58,12 @@ class Keeper:
 
     async def _visit(self, doubt: bool) -> None:
         for upstream in list(self._upstreams()):
-            if upstream.endpoint is None:
-                continue
-            for index, stream in enumerate(list(upstream.carried)):
-                stream.keep_alive(doubt)
+            flows = [flow for way in upstream.ways.values() if way.has_server for flow in way.carried]
+            for index, flow in enumerate(flows):
+                flow.keep_alive(doubt)
                 if index % AT_ONCE == AT_ONCE - 1:
                     await anyio.lowlevel.checkpoint()
 
     def _forget_standbys(self) -> None:
         for upstream in self._upstreams():
-            if upstream.standby is not None:
-                upstream.standby.drop()
+            upstream.drop_standbys()

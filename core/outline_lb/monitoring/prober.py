@@ -73,12 +73,13 @@ class Prober:
         return finding
 
     async def _measure(self, probe: Probe, upstream: Upstream, network: Network) -> Finding:
-        received = upstream.received
+        way = upstream.ways[network]
+        received = way.received
         try:
             with anyio.fail_after(self._timeout):
                 seconds = await probe.measure(upstream, network)
         except TimeoutError:
-            if upstream.received > received:
+            if way.received > received:
                 return Finding(doubtful="flows were moving: the way is full")
             limit = format_duration(self._timeout)
             return Finding(works=False, error=UpstreamError("probe", TimeoutError(f"no answer within {limit}")))

@@ -1,4 +1,4 @@
-"""Opens TCP sockets, on the way that the configuration wants: from an address, through an interface, with a mark."""
+"""Opens sockets, on the way that the configuration wants: from an address, through an interface, with a mark."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Final
 import anyio
 
 from ..base.address import Address
+from ..base.drops import Drops
 from ..base.errors import DialError, Reason
 from .resolver import Resolver, SocketAddress, SystemResolver
 from .socket import SocketStream
+from .udp import UdpSocket
 
 STAGGER: Final = 0.25
 """Seconds before the next address of a name is tried beside the one under way (RFC 8305 section 5)."""
@@ -55,7 +57,7 @@ def _option(name: str) -> int:
 
 
 class Connector:
-    """Opens TCP connections.
+    """Opens TCP connections and UDP sockets.
 
     :param via: how they leave this machine
     :param resolver: who finds names
@@ -104,6 +106,34 @@ class Connector:
         if len(candidates) == 1:
             return SocketStream(await self._open(*candidates[0]))
         return SocketStream(await self._race(candidates))
+
+    def open_udp(self, candidate: SocketAddress, drops: Drops, connect: bool = False) -> UdpSocket:
+        """Open a UDP socket.
+
+        :param candidate: whose family it needs, and where to, if it is to be connected
+        :param drops: hears of what cannot be sent
+        :param connect: whether everything goes there and comes from there
+        :raises DialError: with the operation ``socket``, ``bind`` or ``connect``
+        """
+        family, name = candidate
+        try:
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+        except OSError as exc:
+            raise DialError("socket", exc) from exc
+        operation = "bind"
+        try:
+            if family == socket.AF_INET6:  # each socket its family: a bound one would also take what comes over IPv4
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            self.via.apply(sock)
+            if connect:
+                operation = "connect"
+                sock.connect(name)
+            elif self.via.source is None:
+                sock.bind(("", 0))
+        except OSError as exc:
+            sock.close()
+            raise DialError(operation, exc) from exc
+        return UdpSocket(sock, drops)
 
     async def _race(self, candidates: list[SocketAddress]) -> socket.socket:
         winner: socket.socket | None = None

@@ -34,6 +34,11 @@ class SocketListener:
         self._sock = sock or _bind(address)
         self.address: Final = name_of(self._sock.getsockname())
 
+    @property
+    def closed(self) -> bool:
+        """Whether it listens nowhere any more."""
+        return self._sock.fileno() < 0
+
     def share(self) -> SocketListener:
         """Return another listener on the same socket, so that it can be handed over without a moment in which nobody listens.
 

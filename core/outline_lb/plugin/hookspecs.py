@@ -79,7 +79,7 @@ def outline_lb_probes() -> Iterable[Registration[Any, None, Probe]]:  # type: ig
 
 @hookspec
 def outline_lb_flow_opened(flow: Flow, upstream: str) -> None:
-    """A flow has a stream to its target.
+    """A flow has a stream to its target, or a way for its packets. Those may have several ways one after the other: this is called for each.
 
     :param flow: which
     :param upstream: the name of the upstream that carries it
@@ -88,7 +88,7 @@ def outline_lb_flow_opened(flow: Flow, upstream: str) -> None:
 
 @hookspec
 def outline_lb_flow_closed(flow: Flow, upstream: str, sent: int, received: int, error: Exception | None) -> None:
-    """A flow that was opened is over.
+    """A flow that was opened is over, or a way for its packets is.
 
     :param flow: which
     :param upstream: the name of the upstream that carried it

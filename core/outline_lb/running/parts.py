@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import anyio
 
-from ..base.address import Address
-from ..base.dialer import StreamDialer
+from ..base.dialer import PacketDialer, StreamDialer
+from ..base.drops import Drops
 from ..base.errors import ConfigError, Problem
 from ..base.flow import Network
 from ..config.settings import FrontendSettings, PoolSettings, Settings, UpstreamSettings
@@ -18,16 +18,17 @@ from ..datapath.balancer import Balancer, FlowListeners, Member
 from ..datapath.carrier import Carrier
 from ..datapath.frontend import Frontend, FrontendDeps
 from ..datapath.route import Route
-from ..datapath.transport import StreamEndpoint, StreamTransport, Transport, TransportDeps
+from ..datapath.transport import PacketTransport, StreamTransport, Transport, TransportDeps
 from ..datapath.tunnel import Tunnel
 from ..datapath.upstream import HealthListener, Upstream
+from ..datapath.way import DirectWay, ServerWay, Way
 from ..monitoring.monitor import Monitor
 from ..monitoring.pace import longest_interval
 from ..net.connector import Connector
-from ..net.listener import SocketListener
 from ..net.resolver import LastGood, SystemResolver
 from ..selection.health import Health, HealthOptions
 from ..selection.policy import OnlyPolicy
+from .sockets import HandOver
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds that a flow may take to open where no pool says it."""
@@ -92,11 +93,11 @@ class Builder:
         self._listeners = listeners
         self._on_health = on_health
 
-    def build(self, settings: Settings, bind: Callable[[str, Address], SocketListener]) -> Parts:
+    def build(self, settings: Settings, sockets: HandOver) -> Parts:
         """Make the parts.
 
         :param settings: of what
-        :param bind: returns the listening socket of a frontend (name) and an address
+        :param sockets: has those that frontends listen on
         :raises ConfigError: if something does not go together
         :raises OutlineLBError: if a plugin fails
         """
@@ -104,17 +105,19 @@ class Builder:
         upstreams = {name: self._upstream(upstream, judged[name]) for name, upstream in settings.upstreams.items()}
         pools = {name: self._pool_of_one(part.upstream) for name, part in upstreams.items()}
         pools |= {name: self._pool(pool, upstreams) for name, pool in settings.pools.items()}
-        frontends = {name: self._frontend(frontend, pools[frontend.to].balancer, bind) for name, frontend in settings.frontends.items()}
+        frontends = {name: self._frontend(frontend, pools[frontend.to].balancer, sockets) for name, frontend in settings.frontends.items()}
         return Parts(frontends, pools, upstreams)
 
     def _upstream(self, settings: UpstreamSettings, judged: HealthOptions) -> UpstreamPart:
         old = self._running.upstreams.get(settings.name)
         if old and old.settings == settings:
             return old
-        resolver = SystemResolver() if settings.tcp is None else LastGood(SystemResolver())
+        resolver = SystemResolver() if settings.cipher is None else LastGood(SystemResolver())
         transport = settings.transport.build(TransportDeps(Connector(settings.via, resolver)))
-        dialer, endpoint = _dialer(settings, transport)
-        return UpstreamPart(settings, Upstream(settings.name, dialer, endpoint, {Network.TCP: Health(judged)}, self._on_health), transport)
+        ways = _to_targets(transport, judged) if settings.cipher is None else _to_server(settings, transport, judged)
+        if not ways:
+            raise ConfigError(Problem(f"the transport {settings.transport.type} can carry nothing here", f"/upstreams/{settings.name}"))
+        return UpstreamPart(settings, Upstream(settings.name, ways, self._on_health), transport)
 
     def _pool_of_one(self, upstream: Upstream) -> PoolPart:
         members = [Member(upstream)]
@@ -137,13 +140,13 @@ class Builder:
         same = old and old.settings == settings and [member.upstream for member in old.balancer.members] == [member.upstream for member in members]
         return old if same else None
 
-    def _frontend(self, settings: FrontendSettings, dialer: StreamDialer, bind: Callable[[str, Address], SocketListener]) -> FrontendPart:
+    def _frontend(self, settings: FrontendSettings, balancer: Balancer, sockets: HandOver) -> FrontendPart:
         name = settings.name
         old = self._running.frontends.get(name)
         if old and old.settings.component == settings.component:
             return FrontendPart(settings, old.frontend, old.route, old.serving)
-        route = old.route if old else Route(dialer)
-        deps = FrontendDeps(name=name, dialer=route, carrier=self._carrier, bind=partial(bind, name))
+        route = old.route if old else Route(balancer)
+        deps = FrontendDeps(name, route, self._carrier, partial(sockets.bind, name), partial(sockets.bind_udp, name))
         return FrontendPart(settings, settings.component.build(deps), route)
 
 
@@ -162,16 +165,24 @@ def standbys(settings: Settings) -> dict[str, int]:
     return counts
 
 
-def _dialer(settings: UpstreamSettings, transport: Transport) -> tuple[StreamDialer, StreamEndpoint | None]:
-    if settings.cipher is None:
-        if not isinstance(transport, StreamDialer):
-            raise _wrong(settings, f"the transport {settings.transport.type} needs a secret that it shares with the server")
-        return transport, None
-    if not isinstance(transport, StreamTransport) or settings.tcp is None or settings.secret is None:
-        raise _wrong(settings, f"the transport {settings.transport.type} cannot carry a cipher")
-    endpoint = transport.stream_endpoint(settings.tcp)
-    return Tunnel(endpoint, settings.cipher.build(None).client(settings.secret, settings.prefix)), endpoint
+def _to_targets(transport: Transport, judged: HealthOptions) -> dict[Network, Way[Any, Any]]:
+    """Return the ways of a transport that goes to the targets themselves."""
+    ways: dict[Network, Way[Any, Any]] = {}
+    if isinstance(transport, StreamDialer):
+        ways[Network.TCP] = DirectWay(Health(judged), transport.dial_stream)
+    if isinstance(transport, PacketDialer):
+        ways[Network.UDP] = DirectWay(Health(judged), transport.dial_packets)
+    return ways
 
 
-def _wrong(upstream: UpstreamSettings, message: str) -> ConfigError:
-    return ConfigError(Problem(message, f"/upstreams/{upstream.name}"))
+def _to_server(settings: UpstreamSettings, transport: Transport, judged: HealthOptions) -> dict[Network, Way[Any, Any]]:
+    """Return the ways through a tunnel: one for each URL that there is."""
+    assert settings.cipher is not None
+    assert settings.secret is not None
+    tunnel = Tunnel(settings.cipher.build(None).client(settings.secret, settings.prefix), Drops(upstream=settings.name))
+    ways: dict[Network, Way[Any, Any]] = {}
+    if settings.tcp is not None and isinstance(transport, StreamTransport):
+        ways[Network.TCP] = ServerWay(Health(judged), transport.stream_endpoint(settings.tcp), tunnel.stream)
+    if settings.udp is not None and isinstance(transport, PacketTransport):
+        ways[Network.UDP] = ServerWay(Health(judged), transport.packet_endpoint(settings.udp), tunnel.packets)
+    return ways

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..base.address import Address
+from ..base.drops import Drops
 from ..net.listener import SocketListener
+from ..net.udp import UdpSocket
+
+SocketT = TypeVar("SocketT", SocketListener, UdpSocket)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +20,16 @@ class Loan:
 
     :param frontend: its name
     :param wanted: the address that it asked for; its port may be 0
-    :param listener: what it got
+    :param socket: what it got
     """
 
     frontend: str
     wanted: Address
-    listener: SocketListener
+    socket: SocketListener | UdpSocket
 
     def fits(self, frontend: str, wanted: Address) -> bool:
         """Tell whether this socket is what a frontend asks for. A port that the system chose stays with the frontend's name."""
-        return self.listener.address == wanted or (self.wanted == wanted and self.frontend == frontend)
+        return self.socket.address == wanted or (self.wanted == wanted and self.frontend == frontend)
 
 
 class ListeningSockets:
@@ -38,9 +43,10 @@ class ListeningSockets:
         return HandOver(self, staying)
 
     def close(self) -> None:
-        """Listen nowhere any more."""
+        """Listen nowhere any more. UDP sockets stay with their frontends: flows go through them, and so through their end."""
         for loan in self.loans:
-            loan.listener.close()
+            if isinstance(loan.socket, SocketListener):
+                loan.socket.close()
         self.loans = ()
 
 
@@ -55,32 +61,43 @@ class HandOver:
         self._sockets = sockets
         self._staying = [loan for loan in sockets.loans if loan.frontend in staying]
         self._going = [loan for loan in sockets.loans if loan.frontend not in staying]
-        self._passed = list(self._going)  # is left to be passed on
+        self._passed = [loan for loan in self._going if not loan.socket.closed]  # is left to be passed on
         self._new: list[Loan] = []
 
     def bind(self, frontend: str, address: Address) -> SocketListener:
-        """Return the listening socket of an address: that of a frontend which goes, else a new one.
+        """Return the listening TCP socket of an address: that of a frontend which goes, else a new one.
 
         :param frontend: name of who wants it
         :param address: where
         :raises StartError: if it cannot be had
         """
-        old = next((loan for loan in self._passed if loan.fits(frontend, address)), None)
-        if old is None:
-            listener = SocketListener(address)
+        return self._lend(SocketListener, frontend, address, SocketListener)
+
+    def bind_udp(self, frontend: str, address: Address) -> UdpSocket:
+        """As `bind`, for UDP."""
+        return self._lend(UdpSocket, frontend, address, lambda address: UdpSocket.bind(address, Drops(frontend=frontend)))
+
+    def _lend(self, kind: type[SocketT], frontend: str, address: Address, make: Callable[[Address], SocketT]) -> SocketT:
+        for loan in self._passed:
+            if isinstance(loan.socket, kind) and loan.fits(frontend, address):
+                self._passed.remove(loan)
+                sock = loan.socket.share()
+                break
         else:
-            listener = old.listener.share()
-            self._passed.remove(old)
-        self._new.append(Loan(frontend, address, listener))
-        return listener
+            sock = make(address)
+        self._new.append(Loan(frontend, address, sock))
+        return sock
 
     def commit(self) -> None:
-        """Close what the frontends had that go."""
+        """Close what the frontends had that go. A UDP socket that was passed on only hears nothing more: answers may be on their way to it."""
         self._sockets.loans = [*self._staying, *self._new]
         for loan in self._going:
-            loan.listener.close()
+            if isinstance(loan.socket, UdpSocket) and loan not in self._passed:
+                loan.socket.stop()
+            else:
+                loan.socket.close()
 
     def roll_back(self) -> None:
         """Take back what was given."""
         for loan in self._new:
-            loan.listener.close()
+            loan.socket.close()

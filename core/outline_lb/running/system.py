@@ -66,7 +66,7 @@ class System:
         sockets = self._sockets.hand_over(equal)
         async with contextlib.AsyncExitStack() as undo:
             undo.callback(sockets.roll_back)
-            parts = Builder(old, self._carrier, self._listeners, self._on_health).build(settings, sockets.bind)
+            parts = Builder(old, self._carrier, self._listeners, self._on_health).build(settings, sockets)
             for upstream in _new(parts.upstreams.values(), old.upstreams.values()):
                 undo.push_async_callback(_close, upstream)
                 await upstream.transport.prepare()
@@ -144,6 +144,7 @@ class System:
                 log.info("upstream draining", upstream=upstream.name, flows=upstream.active)
             while upstream.active or any(balancer.dialling for balancer in balancers):
                 await anyio.sleep(LOOK)
+                upstream.close()  # for flows that were being opened, and could go on elsewhere
             log.info("upstream closed", upstream=upstream.name)
         finally:
             self._leaving.discard(upstream)

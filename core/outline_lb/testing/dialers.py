@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ..base.dialer import StreamDialer
-from ..base.flow import Flow
+from ..base.dialer import Dialer
+from ..base.flow import Flow, Network
+from ..base.packets import Packet, PacketChannel
 from ..base.stream import Buffer, Stream
+from .packets import FakeChannel
 from .streams import FakeStream
 
 
@@ -25,11 +27,20 @@ class Dial:
     answer: asyncio.Future[Stream]
 
 
-class FakeDialer(StreamDialer):
-    """Keeps each call in `dials`, where the test finds and answers it."""
+class FakeDialer(Dialer):
+    """Keeps each call in `dials`, where the test finds and answers it; and each channel for packets in `channels`, which the test is behind."""
+
+    networks = frozenset(Network)
 
     def __init__(self) -> None:
         self.dials: list[Dial] = []
+        self.flows: list[Flow] = []
+        self.channels: list[FakeChannel[Packet]] = []
+
+    def packets(self, flow: Flow) -> PacketChannel[Packet]:
+        self.flows.append(flow)
+        self.channels.append(FakeChannel())
+        return self.channels[-1]
 
     async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
         dial = Dial(flow, first, asyncio.get_running_loop().create_future())
@@ -46,12 +57,20 @@ class FakeDialer(StreamDialer):
         return self.dials[count - 1]
 
 
-class EchoDialer(StreamDialer):
-    """Reaches every target at once; each sends back what it gets, and ends when we do. The test finds them in `flows` and `streams`."""
+class EchoDialer(Dialer):
+    """Reaches every target at once; each sends back what it gets, and ends when we do. The test finds them in `flows`, `streams` and `channels`."""
+
+    networks = frozenset(Network)
 
     def __init__(self) -> None:
         self.flows: list[Flow] = []
         self.streams: list[FakeStream] = []
+        self.channels: list[FakeChannel[Packet]] = []
+
+    def packets(self, flow: Flow) -> PacketChannel[Packet]:
+        self.flows.append(flow)
+        self.channels.append(_EchoChannel())
+        return self.channels[-1]
 
     async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
         self.flows.append(flow)
@@ -59,6 +78,12 @@ class EchoDialer(StreamDialer):
         self.streams.append(stream)
         stream.write(first)
         return stream
+
+
+class _EchoChannel(FakeChannel[Packet]):
+    def send(self, packets: list[Packet]) -> None:
+        super().send(packets)
+        asyncio.get_running_loop().call_soon(self.feed, *packets)
 
 
 class _EchoStream(FakeStream):

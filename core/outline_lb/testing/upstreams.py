@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import anyio
 
 from ..base.address import Address
-from ..base.dialer import StreamDialer
 from ..base.errors import DialError, UpstreamError
 from ..base.flow import Flow, Network
 from ..base.stream import Stream
-from ..datapath.transport import StreamEndpoint
+from ..datapath.transport import Endpoint
 from ..datapath.upstream import Upstream
+from ..datapath.way import DirectWay, ServerWay, Way
 from ..net.connector import Connector
 from ..selection.health import Health, HealthOptions
 
 
-class PortEndpoint(StreamEndpoint):
+class PortEndpoint(Endpoint[Stream]):
     """A plain TCP port."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
 
-    async def connect_stream(self) -> Stream:
+    async def connect(self) -> Stream:
         try:
             return await Connector().connect(self._address)
         except DialError as exc:
             raise UpstreamError(exc.operation, exc.cause) from exc
 
 
-class SilentEndpoint(StreamEndpoint):
+class SilentEndpoint(Endpoint[Stream]):
     """A server that never answers: `asked` counts the streams that were wanted, `waiting` those that still are."""
 
     def __init__(self) -> None:
         self.asked = self.waiting = 0
 
-    async def connect_stream(self) -> Stream:
+    async def connect(self) -> Stream:
         self.asked += 1
         self.waiting += 1
         try:
@@ -46,24 +47,17 @@ class SilentEndpoint(StreamEndpoint):
             self.waiting -= 1
 
 
-class EndpointDialer(StreamDialer):
-    """Every target is the endpoint; without one, none can be reached."""
-
-    def __init__(self, endpoint: StreamEndpoint | None) -> None:
-        self._endpoint = endpoint
-
-    async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
-        if self._endpoint is None:
-            raise UpstreamError("connect", "there is no server")
-        stream = await self._endpoint.connect_stream()
-        stream.write(first)
-        return stream
+async def _nowhere(flow: Flow) -> Stream:
+    raise UpstreamError("connect", "there is no server")
 
 
-def fake_upstream(endpoint: StreamEndpoint | None, options: HealthOptions | None = None, name: str = "test") -> Upstream:
-    """Return an upstream for both kinds of traffic whose streams all go to one endpoint."""
-    health = {network: Health(options or HealthOptions()) for network in Network}
-    return Upstream(name, EndpointDialer(endpoint), endpoint, health)
+def fake_upstream(endpoint: Endpoint[Any] | None, options: HealthOptions | None = None, name: str = "test") -> Upstream:
+    """Return an upstream whose flows of both kinds get what one endpoint opens, as it is; without one, no target can be reached."""
+    ways: dict[Network, Way[Any, Any]] = {}
+    for network in Network:
+        health = Health(options or HealthOptions())
+        ways[network] = DirectWay(health, _nowhere) if endpoint is None else ServerWay(health, endpoint, lambda stream, _flow: stream)
+    return Upstream(name, ways)
 
 
 def closed_port() -> Address:

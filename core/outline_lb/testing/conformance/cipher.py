@@ -16,9 +16,10 @@ import pytest
 
 from ...base.address import Address
 from ...base.errors import ProtocolError
+from ...base.packets import MAX_PACKET, Packet
 from ...base.secret import Secret
 from ...base.stream import ROOM
-from ...datapath.cipher import Accepted, Cipher, ClientCipher, Opener, RejectedError, Sealer
+from ...datapath.cipher import Accepted, AcceptedPackets, Cipher, ClientCipher, Opener, PacketCodec, RejectedError, Sealer
 
 LONGEST_NAME: Final = ".".join(("a" * 63, "b" * 63, "c" * 63, "d" * 61))
 TARGET: Final = Address("example.com", 443)
@@ -217,3 +218,84 @@ class CipherSuite(ABC):
         assert opener.complete  # the target had nothing to say
         opener.feed(seal(accepted.sealer, b"hello")[:-1])
         assert not opener.complete
+
+    # -- packets
+
+    def accept_packets(self, datagram: bytes, number: int = 0) -> AcceptedPackets:
+        """Show the first packet of an association to a new server with one user."""
+        return self.make_cipher().server({"user": self.make_secret(number)}).accept_packets(datagram)
+
+    def associate(self) -> tuple[PacketCodec, PacketCodec]:
+        """Return the two ends of an association, the client's first."""
+        client = self.make_client().packets()
+        return client, self.accept_packets(client.seal([Packet(TARGET, b"hello")])[0]).codec
+
+    @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.host[:16])
+    def test_the_first_packet_of_an_association_says_whose_it_is_and_where_it_goes(self, target: Address) -> None:
+        for data in (b"", b"hello"):
+            [datagram] = self.make_client().packets().seal([Packet(target, data)])
+            accepted = self.accept_packets(datagram)
+            assert (accepted.user, accepted.first) == ("user", Packet(target, data))
+
+    @pytest.mark.parametrize("way", ["to the server", "to the client"])
+    def test_packets_arrive_in_batches_and_alone(self, way: str) -> None:
+        sealing, opening = self.associate() if way == "to the server" else reversed(self.associate())
+        sizes = (5, 0, 1, 1200, 1500, 9000, MAX_PACKET)
+        packets = [Packet(target, random.Random(size).randbytes(size)) for target in TARGETS for size in sizes]
+        datagrams = sealing.seal(packets)
+        assert opening.open(datagrams) == packets
+        datagrams = [datagram for packet in packets for datagram in sealing.seal([packet])]
+        assert [packet for datagram in datagrams for packet in opening.open([datagram])] == packets
+
+    def test_packets_may_be_lost_and_come_in_any_order(self) -> None:
+        client, server = self.associate()
+        packets = [Packet(TARGET, bytes((number,))) for number in range(100)]
+        datagrams = client.seal(packets)
+        kept = random.Random(0).sample(range(100), 50)
+        assert server.open([datagrams[number] for number in kept]) == [packets[number] for number in kept]
+
+    def test_what_was_handed_over_is_left_as_it_is(self) -> None:
+        client, server = self.associate()
+        packets = [Packet(TARGET, b"one"), Packet(TARGETS[1], b"two")]
+        datagrams = client.seal(packets)
+        before = list(datagrams)
+        assert server.open(datagrams) == packets == [Packet(TARGET, b"one"), Packet(TARGETS[1], b"two")]
+        assert datagrams == before
+        assert {type(datagram) for datagram in datagrams} == {type(packet.data) for packet in server.open(datagrams)} == {bytes}
+
+    def test_no_two_packets_look_alike(self) -> None:
+        client = self.make_client().packets()
+        assert len({datagram[:16] for datagram in client.seal([Packet(TARGET, b"hello")] * 10)}) == 10
+
+    def test_users_of_packets_are_told_apart(self) -> None:
+        server = self.make_cipher().server({f"user-{number}": self.make_secret(number) for number in range(5)})
+        for number in (4, 0, 0, 3, 1, 2, 4):
+            client = self.make_client(number).packets()
+            accepted = server.accept_packets(client.seal([Packet(TARGET, b"hello")])[0])
+            assert accepted.user == f"user-{number}"
+            assert client.open(accepted.codec.seal([Packet(TARGET, b"answer")])) == [Packet(TARGET, b"answer")]
+
+    def test_packets_of_a_wrong_secret_are_rejected_first_and_left_out_later(self) -> None:
+        _, server = self.associate()
+        sealed = self.make_client(number=1).packets().seal([Packet(TARGET, b"hello")])
+        assert server.open(sealed) == []
+        with pytest.raises(RejectedError):
+            self.accept_packets(sealed[0])
+
+    def test_garbage_is_no_packet(self) -> None:
+        client, server = self.associate()
+        garbage = [random.Random(size).randbytes(size) for size in (0, 1, 15, 16, 17, 31, 32, 33, 48, 50, 100, 1500, MAX_PACKET)]
+        assert server.open(garbage) == client.open(garbage) == []
+        for datagram in garbage:
+            with pytest.raises(RejectedError):
+                self.accept_packets(datagram)
+
+    def test_no_byte_of_a_packet_can_be_changed_or_missing(self) -> None:
+        client, server = self.associate()
+        good, other = Packet(TARGET, b"hello"), Packet(TARGETS[1], b"other")
+        [sealed] = client.seal([good])
+        spoilt = [changed(sealed, position) for position in range(len(sealed))] + [sealed[:size] for size in range(len(sealed))] + [sealed + b"\0"]
+        assert server.open([*spoilt, *client.seal([other]), *spoilt]) == [other]
+        for datagram in spoilt:
+            with pytest.raises(RejectedError):
+                self.accept_packets(datagram)

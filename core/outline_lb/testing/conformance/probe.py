@@ -37,7 +37,7 @@ class ProbeSuite(ABC):
 
     @abstractmethod
     def make_probe(self) -> Probe:
-        """Return a new probe."""
+        """Return a new probe; where there is something to be found, after `serve` has begun."""
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Upstream]:
@@ -60,8 +60,8 @@ class ProbeSuite(ABC):
         assert 0 < seconds < 10
 
     async def test_it_may_be_used_many_times_and_at_once(self) -> None:
-        probe = self.make_probe()
         async with self.serve() as upstream:
+            probe = self.make_probe()
             with anyio.fail_after(10):
                 times = await asyncio.gather(*[probe.measure(upstream, self.network) for _ in range(5)])
         assert None not in times

@@ -30,10 +30,11 @@ from ...base.address import Address
 from ...base.errors import AbortedError, Reason, StartError, StreamError, UpstreamError
 from ...base.secret import SecretUrl
 from ...base.stream import ROOM, Stream
-from ...datapath.transport import Listener, ListenerDeps, StreamEndpoint, StreamTransport, TransportDeps
+from ...datapath.transport import Endpoint, Listener, ListenerDeps, StreamTransport, TransportDeps
 from ...net.connector import Connector
 from ...net.listener import SocketListener
 from ...net.socket import name_of
+from ...net.udp import UdpSocket
 from ..streams import RecordingSink, wait_lost
 from ..upstreams import closed_port
 
@@ -66,7 +67,7 @@ class Rig:
     :param listener: prepared
     """
 
-    def __init__(self, endpoint: StreamEndpoint, listener: Listener) -> None:
+    def __init__(self, endpoint: Endpoint[Stream], listener: Listener) -> None:
         self.endpoint = endpoint
         self.listener = listener
         self.accepted: asyncio.Queue[Stream] = asyncio.Queue()
@@ -77,7 +78,7 @@ class Rig:
     async def serve(self) -> None:
         """Let the listener accept until `stop`."""
         with self._serving:
-            await self.listener.serve(self.accepted.put_nowait)
+            await self.listener.serve(self.accepted.put_nowait, lambda channel: channel.close())
         self.stopped.set()
 
     def stop(self) -> None:
@@ -86,7 +87,7 @@ class Rig:
 
     async def connect(self) -> tuple[End, End]:
         """Open a stream, and return both ends: the client's and the server's."""
-        return self.end(await self.endpoint.connect_stream()), self.end(await self.accepted.get())
+        return self.end(await self.endpoint.connect()), self.end(await self.accepted.get())
 
     def end_all(self) -> None:
         """Stop, and abort the streams."""
@@ -157,7 +158,7 @@ class StreamTransportSuite(ABC):
         """Return the URL under which the transport finds the listener that is bound to an address."""
 
     @contextlib.asynccontextmanager
-    async def endpoint(self, address: Address) -> AsyncIterator[StreamEndpoint]:
+    async def endpoint(self, address: Address) -> AsyncIterator[Endpoint[Stream]]:
         """Prepare a transport, and give its endpoint for an address."""
         transport = self.make_transport(TransportDeps(Connector()))
         await transport.prepare()
@@ -169,7 +170,7 @@ class StreamTransportSuite(ABC):
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Rig]:
         """Run both halves. Each stream must hear of its end, in every test."""
-        listener = self.make_listener(ListenerDeps(SocketListener), ANY_PORT)
+        listener = self.make_listener(ListenerDeps(SocketListener, UdpSocket.bind), ANY_PORT)
         await listener.prepare()
         try:
             with anyio.fail_after(PATIENCE):
@@ -196,7 +197,7 @@ class StreamTransportSuite(ABC):
 
     async def test_carries_much_both_ways_at_once(self) -> None:
         async with self.serving() as rig:
-            streams = [await rig.endpoint.connect_stream(), await rig.accepted.get()]
+            streams = [await rig.endpoint.connect(), await rig.accepted.get()]
             data = [random.Random(index).randbytes(MUCH) for index in range(2)]
             pumps = [Pump(stream, sent) for stream, sent in zip(streams, data, strict=True)]
             for stream, pump in zip(streams, pumps, strict=True):
@@ -274,7 +275,7 @@ class StreamTransportSuite(ABC):
 
     async def test_many_streams_do_not_mix(self) -> None:
         async with self.serving() as rig:
-            clients = [rig.end(stream) for stream in await asyncio.gather(*[rig.endpoint.connect_stream() for _ in range(30)])]
+            clients = [rig.end(stream) for stream in await asyncio.gather(*[rig.endpoint.connect() for _ in range(30)])]
             servers = [rig.end(await rig.accepted.get()) for _ in clients]
             for index, client in enumerate(clients):
                 client.stream.write(b"%03d" % index * 100)
@@ -390,7 +391,7 @@ class StreamTransportSuite(ABC):
     async def test_nobody_there_is_an_upstream_error(self) -> None:
         async with self.endpoint(closed_port()) as endpoint:
             with pytest.raises(UpstreamError) as caught, anyio.fail_after(PATIENCE):
-                await endpoint.connect_stream()
+                await endpoint.connect()
         assert caught.value.operation == "connect"
         assert caught.value.reason is Reason.REFUSED
 
@@ -399,14 +400,14 @@ class StreamTransportSuite(ABC):
             async with self.endpoint(name_of(silent.getsockname())) as endpoint:
                 before = os.listdir("/dev/fd")
                 with anyio.move_on_after(0.1):
-                    (await endpoint.connect_stream()).abort()  # some have nothing to wait for
+                    (await endpoint.connect()).abort()  # some have nothing to wait for
                 await asyncio.sleep(0)
                 assert os.listdir("/dev/fd") == before
 
     async def test_taken_port_stops_the_start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             taken = name_of(other.getsockname())
-            listener = self.make_listener(ListenerDeps(SocketListener), taken)
+            listener = self.make_listener(ListenerDeps(SocketListener, UdpSocket.bind), taken)
             with pytest.raises(StartError):
                 await listener.prepare()
         await listener.prepare()
@@ -414,11 +415,11 @@ class StreamTransportSuite(ABC):
         await listener.close()
 
     async def test_close_gives_the_port_back(self) -> None:
-        listener = self.make_listener(ListenerDeps(SocketListener), ANY_PORT)
+        listener = self.make_listener(ListenerDeps(SocketListener, UdpSocket.bind), ANY_PORT)
         await listener.prepare()
         address = listener.address
         await listener.close()
-        again = self.make_listener(ListenerDeps(SocketListener), address)
+        again = self.make_listener(ListenerDeps(SocketListener, UdpSocket.bind), address)
         await again.prepare()
         await again.close()
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from outline_lb.api import ROOM, Accepted, Address, AddressError, AddressTypeError, Buffer, RejectedError, Sealer, Secret, encode_address
+from outline_lb.api import ROOM, Accepted, Address, AddressError, AddressTypeError, Buffer, Packet, RejectedError, Sealer, Secret, encode_address
+from outline_lb_cipher_aead import packets as packets_module
 from outline_lb_cipher_aead import server as server_module
 from outline_lb_cipher_aead.client import AeadClient
 from outline_lb_cipher_aead.codec import Codec, PythonCodec
@@ -161,3 +162,57 @@ class TestReplay:
     def test_answers_never_begin_alike(self) -> None:
         server = make_server()
         assert len({seal(accept(server, stream()).sealer, b"")[:28] for _ in range(20)}) == 20
+
+
+def packets(*packets: Packet, secret: str = "Secret0", name: str = CHACHA.name) -> list[bytes]:
+    return AeadClient(METHODS[name], Secret(secret), b"", PYTHON).packets().seal(list(packets))
+
+
+class TestPackets:
+    def test_the_key_used_last_is_tried_first_by_streams_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried: list[bytes] = []
+
+        def counting_subkey(master: bytes, salt: bytes) -> bytes:
+            tried.append(master)
+            return subkey(master, salt)
+
+        monkeypatch.setattr(packets_module, "subkey", counting_subkey)
+        server = make_server((f"user-{number}", f"Secret{number}") for number in range(10))
+        attempts = []
+        for number in (7, 7, 3, 7, 3):
+            [datagram] = packets(Packet(TARGET, b"hello"), secret=f"Secret{number}")
+            tried.clear()
+            assert server.accept_packets(datagram).user == f"user-{number}"
+            attempts.append(len(tried))
+        assert attempts == [8, 1, 5, 2, 2]
+        monkeypatch.setattr(server_module, "subkey", counting_subkey)
+        sealed = stream(secret="Secret3")
+        tried.clear()
+        accept(server, sealed)
+        assert len(tried) == 1
+
+    @pytest.mark.parametrize(
+        ("plain", "expected"), [(b"\x07 no address type", AddressTypeError), (b"\x03\x05a b.c\x01\xbb", AddressError), (b"\x01\x01", AddressError)]
+    )
+    def test_what_is_no_address_is_told_apart_from_what_no_key_opens(self, plain: bytes, expected: type[Exception]) -> None:
+        datagram = bytes(32) + CHACHA.aead(subkey(master_key(b"Secret0", 32), bytes(32))).encrypt(bytes(12), plain, None)
+        with pytest.raises(expected):
+            make_server().accept_packets(datagram)
+        with pytest.raises(RejectedError, match="no key fits"):
+            make_server([("user", "Secret1")]).accept_packets(datagram)
+
+    def test_a_server_without_users_rejects_everybody(self) -> None:
+        with pytest.raises(RejectedError):
+            make_server([]).accept_packets(packets(Packet(TARGET, b"hello"))[0])
+
+    def test_packets_may_come_twice(self) -> None:
+        server, [datagram] = make_server(), packets(Packet(TARGET, b"hello"))
+        accepted = server.accept_packets(datagram)
+        assert server.accept_packets(datagram).first == accepted.first
+        assert accepted.codec.open([datagram, datagram]) == [accepted.first] * 2
+
+    def test_nobody_but_the_association_s_user_is_heard_later(self) -> None:
+        server = make_server([("ann", "Secret0"), ("ben", "Secret1")])
+        packet = Packet(TARGET, b"hello")
+        accepted = server.accept_packets(packets(packet)[0])
+        assert accepted.codec.open([*packets(packet, secret="Secret1"), *packets(packet)]) == [packet]

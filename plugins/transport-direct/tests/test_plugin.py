@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from importlib.metadata import distribution
 
-from outline_lb.api import Connector, StreamDialer, TransportDeps
+from outline_lb.api import Connector, PacketDialer, StreamDialer, TransportDeps
 from outline_lb_transport_direct import plugin
 from outline_lb_transport_direct.options import Options
 
@@ -21,4 +21,6 @@ def test_there_is_a_registration_for_each_entry_point() -> None:
 def test_the_transport_is_a_dialer_and_takes_no_url() -> None:
     (registration,) = plugin.outline_lb_transports()
     assert registration.schemes == ()
-    assert isinstance(registration.build(Options(source="127.0.0.2", connect_timeout=10), TransportDeps(Connector())), StreamDialer)
+    transport = registration.build(Options(source="127.0.0.2", connect_timeout=10), TransportDeps(Connector()))
+    assert isinstance(transport, StreamDialer)
+    assert isinstance(transport, PacketDialer)

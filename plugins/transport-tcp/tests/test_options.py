@@ -11,9 +11,11 @@ def test_defaults() -> None:
     assert TransportOptions.parse(raw) == TransportOptions(connect_timeout=10.0)
 
 
-def test_a_listener_needs_an_address() -> None:
+def test_a_listener_needs_an_address_and_takes_packets_too() -> None:
     assert LISTENER_SCHEMA["required"] == ["address"]
-    assert ListenerOptions.parse({"address": "[::1]:8388"}) == ListenerOptions(Address("::1", 8388))
+    assert LISTENER_SCHEMA["properties"]["udp"]["default"] is True
+    for udp in (False, True):
+        assert ListenerOptions.parse({"address": "[::1]:8388", "udp": udp}) == ListenerOptions(Address("::1", 8388), udp)
 
 
 def test_no_time_at_all_is_refused() -> None:

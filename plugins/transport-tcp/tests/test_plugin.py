@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from importlib.metadata import distribution
 
-from outline_lb.api import Address, Connector, ListenerDeps, SocketListener, TransportDeps
+from outline_lb.api import Address, Connector, ListenerDeps, SocketListener, TransportDeps, UdpSocket
 from outline_lb_transport_tcp import plugin
 from outline_lb_transport_tcp.listener import TcpListener
 from outline_lb_transport_tcp.transport import TcpTransport
@@ -21,14 +21,14 @@ def test_there_is_a_registration_for_each_entry_point() -> None:
     assert {(entry.group, entry.name) for entry in entries} == registered
 
 
-def test_the_transport_is_built_and_takes_tcp_urls() -> None:
+def test_the_transport_is_built_and_takes_tcp_and_udp_urls() -> None:
     (registration,) = plugin.outline_lb_transports()
-    assert registration.schemes == ("tcp",)
+    assert registration.schemes == ("tcp", "udp")
     assert isinstance(registration.build(registration.parse({"connect_timeout": "5s"}), TransportDeps(Connector())), TcpTransport)
 
 
 def test_the_listener_is_built() -> None:
     (registration,) = plugin.outline_lb_listeners()
-    options = registration.parse({"address": "127.0.0.1:8388"})
+    options = registration.parse({"address": "127.0.0.1:8388", "udp": True})
     assert options.address == Address("127.0.0.1", 8388)
-    assert isinstance(registration.build(options, ListenerDeps(bind=SocketListener)), TcpListener)
+    assert isinstance(registration.build(options, ListenerDeps(SocketListener, UdpSocket.bind)), TcpListener)

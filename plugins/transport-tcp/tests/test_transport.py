@@ -13,6 +13,7 @@ from outline_lb.api import (
     Connector,
     Listener,
     ListenerDeps,
+    PacketChannel,
     Reason,
     Resolver,
     SecretUrl,
@@ -22,8 +23,11 @@ from outline_lb.api import (
     StreamTransport,
     TransportDeps,
     UpstreamError,
+    Via,
 )
+from outline_lb.testing.clock import settle
 from outline_lb.testing.conformance.transport import StreamTransportSuite
+from outline_lb.testing.packets import RecordingPacketSink
 from outline_lb.testing.streams import RecordingSink, wait_lost
 from outline_lb_transport_tcp.listener import TcpListener
 from outline_lb_transport_tcp.options import ListenerOptions, TransportOptions
@@ -44,9 +48,16 @@ class FakeResolver(Resolver):
         return self._answer or []
 
 
+def transport(resolver: Resolver | None = None, via: Via | None = None) -> TcpTransport:
+    return TcpTransport(TransportOptions(connect_timeout=10), TransportDeps(Connector(via or Via(), resolver)))
+
+
 async def connect(url: str, resolver: Resolver | None = None) -> Stream:
-    transport = TcpTransport(TransportOptions(connect_timeout=10), TransportDeps(Connector(resolver=resolver)))
-    return await transport.stream_endpoint(SecretUrl(url)).connect_stream()
+    return await transport(resolver).stream_endpoint(SecretUrl(url)).connect()
+
+
+async def connect_packets(url: str, resolver: Resolver | None = None, via: Via | None = None) -> PacketChannel[bytes]:
+    return await transport(resolver, via).packet_endpoint(SecretUrl(url)).connect()
 
 
 @contextmanager
@@ -66,7 +77,7 @@ class TestConformance(StreamTransportSuite):
         return TcpTransport(TransportOptions(connect_timeout=10), deps)
 
     def make_listener(self, deps: ListenerDeps, address: Address) -> Listener:
-        return TcpListener(ListenerOptions(address), deps)
+        return TcpListener(ListenerOptions(address, udp=True), deps)
 
     def make_url(self, address: Address) -> SecretUrl:
         return SecretUrl(f"tcp://{address}")
@@ -126,3 +137,75 @@ async def test_a_path_is_refused_without_showing_it() -> None:
     with pytest.raises(AddressError, match=r"a tcp:// URL has no path: write tcp://server\.test:8388$") as caught:
         await connect("tcp://server.test:8388/secret-path")
     assert "secret-path" not in str(caught.value)
+
+
+class TestUrls:
+    @pytest.mark.parametrize(
+        ("url", "message"),
+        [
+            ("udp://server.test:8388", r"^udp://server\.test:8388/: streams go to a tcp:// URL: write tcp://server\.test:8388$"),
+            ("tcp://server.test:8388/secret-path", r"^tcp://server\.test:8388/\*\*\*: a tcp:// URL has no path: write tcp://server\.test:8388$"),
+        ],
+    )
+    def test_streams_go_to_tcp(self, url: str, message: str) -> None:
+        with pytest.raises(AddressError, match=message):
+            transport().stream_endpoint(SecretUrl(url))
+
+    @pytest.mark.parametrize(
+        ("url", "message"),
+        [
+            ("tcp://[2001:db8::1]:8388", r"^tcp://\[2001:db8::1\]:8388/: packets go to a udp:// URL: write udp://\[2001:db8::1\]:8388$"),
+            ("udp://server.test:8388/?secret", r"^udp://server\.test:8388/\*\*\*: a udp:// URL has no path: write udp://server\.test:8388$"),
+        ],
+    )
+    def test_packets_go_to_udp(self, url: str, message: str) -> None:
+        with pytest.raises(AddressError, match=message):
+            transport().packet_endpoint(SecretUrl(url))
+
+
+class TestPackets:
+    async def test_go_to_the_first_address_that_there_is_a_way_to(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            port = server.getsockname()[1]
+            found: list[SocketAddress] = [(socket.AF_INET, ("255.255.255.255", port)), (socket.AF_INET, ("127.0.0.1", port))]
+            channel = await connect_packets("udp://server.test:8388", FakeResolver(found))
+            assert channel.peer_address == Address("127.0.0.1", port)
+            channel.send([b"to the second"])
+            server.settimeout(10)
+            assert server.recv(100) == b"to the second"
+            channel.close()
+
+    async def test_no_way_to_any_address(self) -> None:
+        found: list[SocketAddress] = [(socket.AF_INET, ("255.255.255.255", 8388))]  # where one may not just connect to
+        with pytest.raises(UpstreamError, match=r"^connect: ") as caught:
+            await connect_packets("udp://server.test:8388", FakeResolver(found * 2))
+        assert caught.value.reason is Reason.NOT_ALLOWED
+
+    async def test_a_source_that_is_not_ours(self) -> None:
+        with pytest.raises(UpstreamError, match=r"^bind: Cannot assign requested address$"):
+            await connect_packets("udp://127.0.0.1:8388", via=Via(source="192.0.2.1"))
+
+    @pytest.mark.parametrize("answer", [[], socket.gaierror(socket.EAI_NONAME, "Name or service not known")])
+    async def test_a_name_that_nobody_knows(self, answer: list[SocketAddress] | OSError) -> None:
+        with pytest.raises(UpstreamError, match=r"^resolve: ") as caught:
+            await connect_packets("udp://server.test:8388", FakeResolver(answer))
+        assert (caught.value.operation, caught.value.reason) == ("resolve", Reason.HOST_UNREACHABLE)
+
+    @pytest.mark.fake_clock
+    async def test_a_name_server_that_does_not_answer(self) -> None:
+        with pytest.raises(UpstreamError, match=r"^resolve: no answer within 10 s$"):
+            await connect_packets("udp://server.test:8388", FakeResolver(None))
+
+    async def test_what_comes_before_there_is_a_sink_waits_for_it(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            channel = await connect_packets(f"udp://127.0.0.1:{server.getsockname()[1]}")
+            channel.send([b"hello"])
+            server.settimeout(10)
+            server.sendto(b"answer", server.recvfrom(100)[1])
+            await settle()
+            sink: RecordingPacketSink[bytes] = RecordingPacketSink()
+            channel.set_sink(sink)
+            assert await sink.received(1) == [b"answer"]
+            channel.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from outline_lb.api import Address, ClientCipher, Opener, Sealer, Secret, encode_address
+from outline_lb.api import Address, ClientCipher, Opener, PacketCodec, Sealer, Secret, encode_address
 
 from .codec import Codec
 from .key import MIN_RANDOM, master_key, secret_bytes
 from .method import Method
+from .packets import AeadPackets
 
 
 class AeadClient(ClientCipher):
@@ -35,3 +36,6 @@ class AeadClient(ClientCipher):
         salt = self._prefix + os.urandom(self._random)
         codec, name, master = self._codec, self._method.name, self._master
         return codec.sealer(name, master, salt, encode_address(target)), codec.opener(name, master)
+
+    def packets(self) -> PacketCodec:
+        return AeadPackets(self._method, self._master)

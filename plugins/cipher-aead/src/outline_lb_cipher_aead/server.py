@@ -7,12 +7,13 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
-from outline_lb.api import Accepted, ProtocolError, RejectedError, Secret, ServerCipher, decode_address
+from outline_lb.api import Accepted, AcceptedPackets, Packet, ProtocolError, RejectedError, Secret, ServerCipher, decode_address
 
 from .chunks import LENGTH
 from .codec import Codec
 from .key import SaltMark, master_key, secret_bytes, subkey
 from .method import Method
+from .packets import AeadPackets, open_datagram, split_header
 from .replay import ReplayCache
 
 HEADER_LIMIT: Final = 32 * 1024
@@ -72,15 +73,30 @@ class AeadServer(ServerCipher):
         sealer = self._codec.sealer(self._method.name, key.master, key.mark.new_salt())
         return Accepted(key.user, target, sealer, opener, plain[end:])
 
+    def accept_packets(self, datagram: bytes) -> AcceptedPackets:
+        for index, key in enumerate(self._keys):
+            try:
+                plain = open_datagram(self._method, key.master, datagram)
+            except InvalidTag:
+                continue
+            self._prefer(index)
+            target, header = split_header(plain)
+            return AcceptedPackets(key.user, Packet(target, plain[len(header) :]), AeadPackets(self._method, key.master))
+        raise RejectedError("no key fits")
+
     def _find(self, salt: bytes, length: bytes) -> _Key:
-        """Return the key that opens the first unit, and let it be tried first next time."""
-        keys, aead = self._keys, self._method.aead
-        for index, key in enumerate(keys):
+        """Return the key that opens the first unit."""
+        aead = self._method.aead
+        for index, key in enumerate(self._keys):
             try:
                 aead(subkey(key.master, salt)).decrypt(_NONCE, length, None)
             except InvalidTag:
                 continue
-            if index:
-                keys.insert(0, keys.pop(index))
+            self._prefer(index)
             return key
         raise RejectedError("no key fits")
+
+    def _prefer(self, index: int) -> None:
+        """Let a key be tried first next time."""
+        if index:
+            self._keys.insert(0, self._keys.pop(index))

@@ -1,1 +1,1 @@
-"""No server at all: flows go straight to their targets, from an address of choice."""
+"""No server at all: flows and packets go straight to their targets, from an address of choice."""

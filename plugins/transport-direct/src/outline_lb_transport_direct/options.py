@@ -16,7 +16,7 @@ SCHEMA: Final[Mapping[str, Any]] = {
         "source": {
             "type": ["string", "null"],
             "default": None,
-            "description": "IP address of this machine that connections leave from",
+            "description": "IP address of this machine that connections and packets leave from",
         },
         "connect_timeout": {
             "$ref": "outline-lb:defs#/$defs/duration",

@@ -1,4 +1,4 @@
-"""A transport that dials each flow's own target."""
+"""A transport that dials each flow's own target, and sends packets to theirs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Final
 
 from outline_lb.api import (
     DialError,
+    Drops,
     Flow,
+    Packet,
+    PacketChannel,
+    PacketDialer,
     Reason,
     SocketAddress,
     Stream,
@@ -23,21 +27,23 @@ from outline_lb.api import (
 )
 
 from .options import Options
+from .packets import DirectChannel, family_of
 
 _BROKEN: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENETDOWN))
 _NO_WAY: Final = frozenset((errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM))
 
 
-class Direct(Transport, StreamDialer):
-    """Connects from this machine.
+class Direct(Transport, StreamDialer, PacketDialer):
+    """Connects from this machine, and sends packets from it.
 
     :param options: from the configuration
-    :param deps: opens the connections
+    :param deps: opens the sockets
     """
 
     def __init__(self, options: Options, deps: TransportDeps) -> None:
         self._connector = deps.connector if options.source is None else deps.connector.with_source(options.source)
         self._timeout = options.connect_timeout
+        self._drops = Drops(transport="direct")
 
     async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
         operation = "resolve"
@@ -56,6 +62,19 @@ class Direct(Transport, StreamDialer):
             raise blamed(exc.operation, exc.cause, reason=exc.reason) from exc
         stream.write(first)
         return stream
+
+    async def dial_packets(self, flow: Flow) -> PacketChannel[Packet]:
+        channel = DirectChannel(self._connector, self._drops, flow.public_only, self._timeout)
+        source, target = self._connector.via.source, flow.target
+        ip = target.ip if source is None else ipaddress.ip_address(source)
+        if ip is not None:
+            family = family_of(ip)
+            try:
+                channel.open(family)
+            except DialError as exc:
+                if self._is_ours(exc, [] if target.ip is None else [(family, (target.host, target.port))]):
+                    raise UpstreamError(exc.operation, exc.cause, reason=exc.reason) from exc
+        return channel
 
     def _is_ours(self, error: DialError, candidates: list[SocketAddress]) -> bool:
         """Tell whether it is this way out that does not work, whatever the target."""

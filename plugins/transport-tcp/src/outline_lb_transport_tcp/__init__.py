@@ -1,1 +1,1 @@
-"""Plain TCP: streams to a host and port, and the half that accepts them."""
+"""Plain TCP and UDP: streams and packets to a host and port, and the half that accepts them."""

@@ -29,6 +29,11 @@ LISTENER_SCHEMA: Final[Mapping[str, Any]] = {
             "$ref": "outline-lb:defs#/$defs/address",
             "description": "IP address and port to listen at; port 0 takes a free one",
         },
+        "udp": {
+            "type": "boolean",
+            "default": True,
+            "description": "Whether packets are taken too, at the same port of UDP",
+        },
     },
 }
 
@@ -56,12 +61,14 @@ class TransportOptions:
 
 @dataclass(frozen=True, slots=True)
 class ListenerOptions:
-    """Where streams are accepted.
+    """Where streams and packets are accepted.
 
     :param address: where to bind
+    :param udp: whether packets are, at the same port
     """
 
     address: Address
+    udp: bool
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> ListenerOptions:
@@ -69,4 +76,4 @@ class ListenerOptions:
 
         :raises ValueError: if the address is none
         """
-        return cls(Address.parse(raw["address"]))
+        return cls(Address.parse(raw["address"]), raw["udp"])

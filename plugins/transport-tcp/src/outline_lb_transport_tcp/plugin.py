@@ -8,14 +8,14 @@ from outline_lb.api import Listener, ListenerDeps, Registration, Transport, Tran
 
 from .listener import TcpListener
 from .options import LISTENER_SCHEMA, TRANSPORT_SCHEMA, ListenerOptions, TransportOptions
-from .transport import TcpTransport
+from .transport import PACKETS, STREAMS, TcpTransport
 
 OUTLINE_LB_API = 1
 
 
 @hookimpl
 def outline_lb_transports() -> Iterable[Registration[TransportOptions, TransportDeps, Transport]]:
-    return [Registration(type="tcp", schema=TRANSPORT_SCHEMA, parse=TransportOptions.parse, build=TcpTransport, schemes=("tcp",))]
+    return [Registration(type="tcp", schema=TRANSPORT_SCHEMA, parse=TransportOptions.parse, build=TcpTransport, schemes=(STREAMS, PACKETS))]
 
 
 @hookimpl

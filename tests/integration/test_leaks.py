@@ -1,4 +1,7 @@
-"""A thousand flows come and go, or fail, over TLS with connections that wait, and leave tasks, descriptors and memory where they were."""
+"""Flows and associations come and go by the thousand, or fail, and leave tasks, descriptors and memory where they were.
+
+The flows go over TLS with connections that wait, the packets of the associations straight to their target.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import contextlib
 import gc
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +19,15 @@ import anyio
 import pytest
 from client import SocksRefusedError, connect
 from conftest import TlsFiles, free_port
+from udp_client import associate
+from udp_origin import udp_origin
 
 from outline_lb.app import App
 from outline_lb.base.address import Address
 from outline_lb.config.load import load
 
 FLOWS = 1000
+ASSOCIATIONS = 5000
 AT_ONCE = 50
 SLACK = 2000
 """Kilobytes of memory that come and go by themselves: a leak of 2 KB for each of a thousand flows is more."""
@@ -40,7 +47,9 @@ def build(name: str, config: dict[str, Any], folder: Path) -> App:
 
 @pytest.fixture
 async def ways(tls_files: TlsFiles, tmp_path: Path) -> AsyncIterator[dict[str, Address]]:
-    """Run a server and a client over TLS in this process; return where the client listens: for the server, and for one that nobody runs."""
+    """Run a server and a client over TLS in this process; return where the client listens: for the server, for one that nobody runs, and for
+    targets themselves.
+    """
     port = free_port()
     tls = {"certificate": str(tls_files.certificate), "key": str(tls_files.key)}
     frontend = {
@@ -52,6 +61,7 @@ async def ways(tls_files: TlsFiles, tmp_path: Path) -> AsyncIterator[dict[str, A
     server = build("server", {"version": 1, "frontends": {"server": frontend}, "upstreams": {"internet": {"transport": "direct"}}}, tmp_path)
     common = {"transport": {"type": "ws-h1", "tls": {"ca": str(tls_files.ca)}}, "secret": "Secret0"}
     upstreams = {"server": {"tcp": f"wss://localhost:{port}/", **common}, "dead": {"tcp": f"wss://localhost:{free_port()}/", **common}}
+    upstreams["internet"] = {"transport": "direct"}
     frontends = {name: {"type": "socks5", "listen": "127.0.0.1:0", "to": name} for name in upstreams}
     client = build("client", {"version": 1, "frontends": frontends, "upstreams": upstreams}, tmp_path)
     async with anyio.create_task_group() as tasks:
@@ -129,32 +139,69 @@ async def is_as_before(before: tuple[int, int]) -> bool:
     return False
 
 
-async def leave_nothing(proxy: Address, target: Address, served: int) -> None:
+async def leave_nothing(run: Callable[[int], Awaitable[int]], many: int, served: int) -> None:
     """Run flows, and see that they leave nothing: no task, no descriptor, no memory.
 
-    :param served: how many of `FLOWS` get what they want
+    :param run: runs so many, and returns how many got what they wanted
+    :param many: how many, twice
+    :param served: how many of them get what they want
     """
-    await come_and_go(proxy, target, 200)  # what is made once, is made now
+    await run(200)  # what is made once, is made now
     before = await quiet()
-    assert await come_and_go(proxy, target, FLOWS) == served
+    assert await run(many) == served
     gc.collect()
     memory = resident_kilobytes()
     assert await is_as_before(before)
-    assert await come_and_go(proxy, target, FLOWS) == served
+    assert await run(many) == served
     gc.collect()
     assert await is_as_before(before)
     assert resident_kilobytes() < memory + SLACK
 
 
 async def test_flows_leave_nothing(proxy: Address, origin: Address) -> None:
-    await leave_nothing(proxy, origin, served=FLOWS)
+    await leave_nothing(partial(come_and_go, proxy, origin), FLOWS, served=FLOWS)
 
 
 async def test_flows_to_a_target_that_refuses_leave_nothing(proxy: Address, origin: Address) -> None:
-    await leave_nothing(proxy, Address("127.0.0.1", free_port()), served=0)
+    await leave_nothing(partial(come_and_go, proxy, Address("127.0.0.1", free_port())), FLOWS, served=0)
     assert await come_and_go(proxy, origin, 1) == 1
 
 
 async def test_flows_over_a_server_that_is_down_leave_nothing(ways: dict[str, Address], origin: Address) -> None:
-    await leave_nothing(ways["dead"], origin, served=0)
+    await leave_nothing(partial(come_and_go, ways["dead"], origin), FLOWS, served=0)
     assert await come_and_go(ways["server"], origin, 1) == 1
+
+
+async def associate_and_go(proxy: Address, target: Address, associations: int) -> int:
+    """Run associations, some at a time; return how many of them got an answer. They end in all the ways that there are, some without a packet."""
+    slots, served = anyio.Semaphore(AT_ONCE), 0
+
+    async def one(number: int) -> None:
+        nonlocal served
+        async with slots:
+            association = await associate(proxy)
+            if number % 5:
+                answer = await association.ask(target, b"%d" % number)
+                served += answer == b"%d" % number
+            if number % 3:
+                association.close()
+            else:
+                association.writer.transport.abort()
+                association.sock.close()
+            with contextlib.suppress(ConnectionResetError):
+                await association.writer.wait_closed()
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(associations):
+            tasks.start_soon(one, number)
+    return served
+
+
+async def test_associations_leave_nothing(ways: dict[str, Address]) -> None:
+    async with udp_origin() as echo:
+
+        async def run(associations: int) -> int:
+            echo.received.clear()  # its own memory is not what is measured
+            return await associate_and_go(ways["internet"], echo.address, associations)
+
+        await leave_nothing(run, ASSOCIATIONS, served=ASSOCIATIONS * 4 // 5)

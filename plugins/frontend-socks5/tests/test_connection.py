@@ -1,23 +1,42 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from unittest import mock
 
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from outline_lb.api import Address, Carrier, DialError, FrontendDeps, Network, Reason, Secret, SocketListener, TargetError, UpstreamError
+from outline_lb.api import (
+    Address,
+    Carrier,
+    DialError,
+    FrontendDeps,
+    Network,
+    Reason,
+    Secret,
+    SocketListener,
+    StartError,
+    TargetError,
+    UdpSocket,
+    UpstreamError,
+    encode_address,
+)
 from outline_lb.testing.clock import ClockLoop, settle
 from outline_lb.testing.dialers import FakeDialer
 from outline_lb.testing.streams import FakeStream
+from outline_lb_frontend_socks5.associations import Associations
 from outline_lb_frontend_socks5.connection import DEADLINE, Connection
+from outline_lb_frontend_socks5.options import UdpOptions
 from outline_lb_frontend_socks5.users import DELAY, MAX_FAILURES, Brake, Users
 
 GREETING = b"\5\1\0"
 PASSWORD_GREETING = b"\5\1\2"
 LOGIN = b"\1\5alice\6secret"
 WRONG = b"\1\5alice\5wrong"
+ASSOCIATE = b"\5\3\0\1" + bytes(6)
 CONNECT = b"\5\1\0\3\x0bexample.com\x01\xbb"
 
 pytestmark = pytest.mark.fake_clock
@@ -30,12 +49,13 @@ class Desk:
         self.deps = deps
         self.dialer = dialer
         self.brake = Brake()
+        self.associations: Associations | None = Associations(UdpOptions(300.0, max_associations=10, max_targets=10), deps)
         self.done: list[Connection] = []
         self.connection: Connection
 
     def client(self, users: Users | None = None) -> FakeStream:
         stream = FakeStream()
-        self.connection = Connection(stream, self.deps, users, self.brake, self.done.append)
+        self.connection = Connection(stream, self.deps, users, self.brake, self.associations, self.done.append)
         return stream
 
 
@@ -43,7 +63,11 @@ class Desk:
 async def desk() -> AsyncIterator[Desk]:
     async with anyio.create_task_group() as tasks:
         dialer = FakeDialer()
-        yield Desk(FrontendDeps("local", dialer, Carrier(tasks), SocketListener), dialer)
+        desk = Desk(FrontendDeps("local", dialer, Carrier(tasks), SocketListener, UdpSocket.bind), dialer)
+        yield desk
+        if desk.associations:
+            desk.associations.close()
+        desk.deps.carrier.abort_all()
         tasks.cancel_scope.cancel()
 
 
@@ -227,3 +251,71 @@ async def test_giving_up_is_a_reset_and_the_deadline_is_off(desk: Desk, clock: C
     with capture_logs() as logs:
         await clock.advance(DEADLINE * 2)
     assert logs == []
+
+
+async def send(answer: bytes, *packets: tuple[Address, bytes]) -> None:
+    """Send datagrams to the relay that an answer names."""
+    assert answer[:8] == b"\5\0\0\1\x7f\0\0\1", "the address that the client came to"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for target, data in packets:
+            sock.sendto(bytes(3) + encode_address(target) + data, ("127.0.0.1", int.from_bytes(answer[8:], "big")))
+    await settle()
+
+
+async def test_a_client_that_wants_packets_gets_a_relay_at_once(desk: Desk, clock: ClockLoop, users: Users) -> None:
+    client = desk.client(users)
+    client.feed(PASSWORD_GREETING + LOGIN + ASSOCIATE + b"ignored")
+    answer = client.take().removeprefix(b"\5\2\1\0")
+    assert len(answer) == 10
+    assert desk.done == [desk.connection]
+    assert desk.dialer.flows == []
+    await clock.advance(DEADLINE * 2)
+    assert not client.over
+    target = Address("example.com", 443)
+    await send(answer, (target, b"hello"))
+    [flow] = desk.dialer.flows
+    assert (flow.frontend, flow.network, flow.user, flow.target) == ("local", Network.UDP, "alice", target)
+    assert desk.dialer.channels[0].sent == [(target, b"hello")]
+
+
+@pytest.mark.parametrize("where", [Address("0.0.0.0", 0), Address("127.0.0.1", 9), Address("::", 0), Address("localhost", 9)], ids=str)
+async def test_a_client_may_say_where_it_sends_from_and_be_wrong(desk: Desk, where: Address) -> None:
+    client = desk.client()
+    client.feed(GREETING + b"\5\3\0" + encode_address(where))
+    await send(client.take()[2:], (Address("192.0.2.1", 53), b"hello"))
+    assert len(desk.dialer.flows) == 1
+
+
+@pytest.mark.parametrize("why", ["udp: false", "no upstream carries any"])
+async def test_packets_that_nobody_carries_are_refused_with_the_reason(desk: Desk, why: str) -> None:
+    if "false" in why:
+        desk.associations = None
+    else:
+        desk.dialer.networks = frozenset({Network.TCP})
+    client = desk.client()
+    with capture_logs() as logs:
+        client.feed(GREETING + ASSOCIATE)
+        await settle()
+    assert client.take() == b"\5\0" + b"\5\7\0\1" + bytes(6)
+    assert client.calls[-1] == "close"
+    assert desk.done
+    [line] = logs
+    assert why in line["reason"]
+
+
+async def test_without_a_socket_the_client_hears_of_a_failure(desk: Desk) -> None:
+    client = desk.client()
+    with capture_logs() as logs, mock.patch.object(UdpSocket, "bind", side_effect=StartError("too many open files")):
+        client.feed(GREETING + ASSOCIATE)
+        await settle()
+    assert client.take() == b"\5\0" + b"\5\1\0\1" + bytes(6)
+    assert client.calls[-1] == "close"
+    assert desk.done
+    [line] = logs
+    assert line["reason"] == "too many open files"
+
+
+async def test_bind_is_refused(desk: Desk) -> None:
+    client = desk.client()
+    client.feed(GREETING + b"\5\2\0" + CONNECT[3:])
+    assert client.take() == b"\5\0" + b"\5\7\0\1" + bytes(6)

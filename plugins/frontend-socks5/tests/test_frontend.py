@@ -14,30 +14,42 @@ from outline_lb.api import (
     Address,
     Carrier,
     Connector,
+    Datagram,
+    Dialer,
     DialError,
+    Drops,
     Flow,
     Frontend,
     FrontendDeps,
+    Network,
+    Packet,
+    PacketChannel,
+    PacketSink,
     Secret,
     SocketListener,
     SocketStream,
     Stream,
-    StreamDialer,
     TargetError,
+    UdpSocket,
+    decode_address,
     encode_address,
+    name_of,
 )
-from outline_lb.testing.conformance.frontend import ANY_PORT, FrontendSuite
+from outline_lb.testing.conformance.frontend import ANY_PORT, PacketFrontendSuite
+from outline_lb.testing.dialers import EchoDialer
+from outline_lb.testing.packets import RecordingPacketSink
 from outline_lb_frontend_socks5 import frontend as module
 from outline_lb_frontend_socks5.frontend import Socks5Frontend
-from outline_lb_frontend_socks5.options import Options
+from outline_lb_frontend_socks5.options import Options, UdpOptions
 
+UDP = UdpOptions(idle_timeout=300.0, max_associations=100, max_targets=20)
 CONNECT = b"\5\1\0\3\x0bexample.com\x01\xbb"
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
-class TestConformance(FrontendSuite):
+class TestConformance(PacketFrontendSuite):
     def make_frontend(self, deps: FrontendDeps, listen: Address) -> Frontend:
-        return Socks5Frontend(Options(listen, {}), deps)
+        return Socks5Frontend(Options(listen, {}, UDP), deps)
 
     async def open_flow(self, server: Address) -> Stream:
         sock = await connect(server)
@@ -45,9 +57,64 @@ class TestConformance(FrontendSuite):
         assert await receive(sock, 12) == b"\5\0\5\0\0\1\x7f\0\0\1\0\1"
         return SocketStream(sock)
 
+    async def open_packets(self, server: Address) -> PacketChannel[Packet]:
+        return await Application.associate(server)
 
-class Direct(StreamDialer):
+
+class Application(PacketChannel[Packet]):
+    """An application's end of an association."""
+
+    def __init__(self, control: socket.socket, relay: Address) -> None:
+        self.control = control
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.connect((relay.host, relay.port))
+        self._sock = UdpSocket(sock, Drops())
+        self._sink: PacketSink[Packet]
+
+    @classmethod
+    async def associate(cls, server: Address) -> Application:
+        control = await connect(server)
+        control.send(b"\5\1\0" + b"\5\3\0\1" + bytes(6))
+        answer = await receive(control, 12)
+        assert answer[:6] == b"\5\0\5\0\0\1"
+        relay = decode_address(answer[5:])
+        assert relay is not None
+        return cls(control, relay[0])
+
+    @property
+    def peer_address(self) -> Address | None:
+        return name_of(self.control.getpeername())
+
+    def set_sink(self, sink: PacketSink[Packet]) -> None:
+        self._sink = sink
+        self._sock.start(self._received)
+
+    def _received(self, datagrams: list[Datagram]) -> None:
+        packets = []
+        for datagram, _sender in datagrams:
+            assert datagram[:3] == bytes(3)
+            found = decode_address(datagram[3:])
+            assert found is not None
+            packets.append(Packet(found[0], datagram[3 + found[1] :]))
+        self._sink.packets_received(packets)
+
+    def send(self, packets: list[Packet]) -> None:
+        for packet in packets:
+            self._sock.send(bytes(3) + encode_address(packet.address) + packet.data)
+
+    def close(self) -> None:
+        self.control.close()
+        self._sock.close()
+        asyncio.get_running_loop().call_soon(self._sink.connection_lost, None)
+
+
+class Direct(Dialer):
     """Goes straight to the target."""
+
+    networks = frozenset({Network.TCP})
+
+    def packets(self, flow: Flow) -> PacketChannel[Packet]:
+        raise NotImplementedError
 
     async def dial_stream(self, flow: Flow, first: bytes = b"") -> Stream:
         try:
@@ -62,8 +129,8 @@ class Direct(StreamDialer):
 async def serving(**users: str) -> AsyncIterator[Address]:
     async with anyio.create_task_group() as tasks:
         carrier = Carrier(tasks)
-        options = Options(ANY_PORT, {name: Secret(password) for name, password in users.items()})
-        frontend = Socks5Frontend(options, FrontendDeps("test", Direct(), carrier, SocketListener))
+        options = Options(ANY_PORT, {name: Secret(password) for name, password in users.items()}, UDP)
+        frontend = Socks5Frontend(options, FrontendDeps("test", Direct(), carrier, SocketListener, UdpSocket.bind))
         await frontend.prepare()
         tasks.start_soon(frontend.serve)
         try:
@@ -167,6 +234,45 @@ async def test_close_resets_the_handshakes_under_way() -> None:
         assert await receive(sock, 2) == b"\5\0"
     with sock, pytest.raises(ConnectionResetError):
         await asyncio.wait_for(receive(sock, 1), 5)
+
+
+async def test_flows_of_packets_outlive_the_frontend() -> None:
+    async with anyio.create_task_group() as tasks:
+        carrier = Carrier(tasks)
+        frontend = Socks5Frontend(Options(ANY_PORT, {}, UDP), FrontendDeps("test", EchoDialer(), carrier, SocketListener, UdpSocket.bind))
+        await frontend.prepare()
+        with anyio.CancelScope() as serving:
+            async with anyio.create_task_group() as servers:
+                servers.start_soon(frontend.serve)
+                application, sink = await Application.associate(frontend.addresses[0]), RecordingPacketSink[Packet]()
+                application.set_sink(sink)
+                packet = Packet(Address("192.0.2.1", 53), b"hello")
+                application.send([packet])
+                await sink.received(1)
+                serving.cancel()
+        application.send([packet])
+        await sink.received(2)
+        assert carrier.active == 1
+        await frontend.close()
+        application.send([packet])
+        await sink.received(3)
+        carrier.abort_all()
+        assert await asyncio.wait_for(receive(application.control, 1), 5) == b""
+        await asyncio.wait_for(carrier.drained(), 5)
+        application.close()
+
+
+async def test_without_udp_there_are_no_associations() -> None:
+    async with anyio.create_task_group() as tasks:
+        deps = FrontendDeps("test", EchoDialer(), Carrier(tasks), SocketListener, UdpSocket.bind)
+        frontend = Socks5Frontend(Options(ANY_PORT, {}, udp=None), deps)
+        await frontend.prepare()
+        tasks.start_soon(frontend.serve)
+        with await connect(frontend.addresses[0]) as sock:
+            sock.send(b"\5\1\0" + b"\5\3\0\1" + bytes(6))
+            assert await receive(sock, 100) == b"\5\0" + b"\5\7\0\1" + bytes(6)
+        await frontend.close()
+        tasks.cancel_scope.cancel()
 
 
 @needs_curl

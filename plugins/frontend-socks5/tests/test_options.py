@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from outline_lb.api import Address, Secret
-from outline_lb_frontend_socks5.options import SCHEMA, Options
+from outline_lb_frontend_socks5.options import SCHEMA, Options, UdpOptions
 
 DEFAULTS = {name: node["default"] for name, node in SCHEMA["properties"].items()}
 
@@ -15,7 +15,18 @@ def parse(**given: Any) -> Options:
 
 
 def test_the_defaults_are_for_this_machine_only() -> None:
-    assert parse() == Options(Address("127.0.0.1", 1080), {})
+    assert parse() == Options(Address("127.0.0.1", 1080), {}, UdpOptions(300.0, 1024, 512))
+
+
+def test_packets_can_be_bounded_and_switched_off() -> None:
+    assert parse(udp_idle_timeout="1m30s", max_associations=5, max_targets=7).udp == UdpOptions(90.0, 5, 7)
+    assert parse(udp=False, max_associations=5).udp is None
+
+
+@pytest.mark.parametrize("udp", [True, False])
+def test_no_association_is_idle_for_nothing(udp: bool) -> None:
+    with pytest.raises(ValueError, match=r"udp_idle_timeout: .*: write .* 5m"):
+        parse(udp_idle_timeout="0s", udp=udp)
 
 
 def test_equal_text_gives_equal_options() -> None:

@@ -10,6 +10,7 @@ from outline_lb.api import Address, Reason
 from outline_lb_frontend_socks5.protocol import (
     MAX_UNAUTHENTICATED,
     REPS,
+    Command,
     Credentials,
     Event,
     Handshake,
@@ -48,7 +49,7 @@ def greeted() -> Handshake:
 
 def test_connect_step_by_step() -> None:
     handshake = greeted()
-    assert handshake.feed(CONNECT) == Request(TARGET, b"")
+    assert handshake.feed(CONNECT) == Request(Command.CONNECT, TARGET, b"")
     assert handshake.take() == b""
 
 
@@ -60,26 +61,26 @@ def test_connect_with_name_and_password() -> None:
     assert handshake.take() == b""
     assert handshake.judge(True) is None
     assert handshake.take() == b"\1\0"
-    assert handshake.feed(CONNECT) == Request(TARGET, b"")
+    assert handshake.feed(CONNECT) == Request(Command.CONNECT, TARGET, b"")
 
 
 def test_everything_in_one_segment_with_payload_behind() -> None:
     handshake = Handshake(authenticate=False)
-    assert handshake.feed(GREETING + CONNECT + b"GET / HTTP/1.1\r\n") == Request(TARGET, b"GET / HTTP/1.1\r\n")
+    assert handshake.feed(GREETING + CONNECT + b"GET / HTTP/1.1\r\n") == Request(Command.CONNECT, TARGET, b"GET / HTTP/1.1\r\n")
     assert handshake.take() == b"\5\0"
 
 
 def test_everything_in_one_segment_with_password() -> None:
     handshake = Handshake(authenticate=True)
     assert handshake.feed(PASSWORD_GREETING + LOGIN + CONNECT + b"payload") == Credentials(b"alice", b"secret")
-    assert handshake.judge(True) == Request(TARGET, b"payload")
+    assert handshake.judge(True) == Request(Command.CONNECT, TARGET, b"payload")
     assert handshake.take() == b"\5\2\1\0"
 
 
 @pytest.mark.parametrize("target", [TARGET, Address("192.0.2.1", 80), Address("2001:db8::1", 65535), Address("x", 0)])
 def test_every_type_of_address(target: Address) -> None:
     data = b"\5\1\0" + encode_reply(Rep.SUCCEEDED, target)[3:]
-    assert greeted().feed(data) == Request(target, b"")
+    assert greeted().feed(data) == Request(Command.CONNECT, target, b"")
 
 
 @pytest.mark.parametrize("methods", [b"\2", b"\0\2\1", bytes(range(255))])
@@ -143,7 +144,11 @@ def test_little_is_kept_of_who_is_not_authenticated() -> None:
     assert "too much" in refused(Handshake(authenticate=True), PASSWORD_GREETING + LOGIN + b"x" * (MAX_UNAUTHENTICATED + 1))[1]
 
 
-@pytest.mark.parametrize("command", [0, 2, 3, 4, 255])
+def test_packets_can_be_asked_for() -> None:
+    assert greeted().feed(b"\5\3" + CONNECT[2:] + b"x") == Request(Command.UDP_ASSOCIATE, TARGET, b"x")
+
+
+@pytest.mark.parametrize("command", [0, 2, 4, 255])
 def test_other_commands_are_not_supported(command: int) -> None:
     assert refused(greeted(), bytes((5, command)) + CONNECT[2:])[0] == reply(7)
 
@@ -193,7 +198,7 @@ def converse(authenticate: bool, pieces: list[bytes]) -> tuple[bytes, list[Event
             return told + handshake.take(), events, str(exc)
         told += handshake.take()
     if events and isinstance(events[-1], Request):
-        events[-1] = Request(events[-1].target, events[-1].payload + payload)
+        events[-1] = Request(events[-1].command, events[-1].target, events[-1].payload + payload)
     return told, events, ""
 
 

@@ -1,4 +1,4 @@
-"""One client, from its first byte until the carrier takes its flow."""
+"""One client, from its first byte until the carrier takes its flow, or it has its association."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Final
 
 import structlog
 
-from outline_lb.api import Buffer, DialError, Flow, FrontendDeps, Network, Stream, StreamSink
+from outline_lb.api import Buffer, DialError, Flow, FrontendDeps, Network, StartError, Stream, StreamSink
 
-from .protocol import REPS, Credentials, Event, Handshake, RefusedError, Rep, Request, encode_reply
+from .associations import Associations
+from .protocol import REPS, Command, Credentials, Event, Handshake, RefusedError, Rep, Request, encode_reply
 from .users import Brake, Users
 
 log = structlog.get_logger("socks5")
@@ -26,18 +27,30 @@ class Connection(StreamSink):
     :param deps: what the frontend was built with
     :param users: who may come in; None: everybody
     :param brake: slows those down who guess
+    :param associations: for clients with packets; None: they are turned away
     :param done: called when the handshake is over, however it went; may be called again
     """
 
-    __slots__ = ("_answer", "_brake", "_client", "_deadline", "_deps", "_done", "_handshake", "_started", "_stream", "_user", "_users")
+    __slots__ = (
+        *("_answer", "_associations", "_brake", "_client", "_deadline", "_deps", "_done", "_handshake", "_started", "_stream", "_user", "_users"),
+    )
 
-    def __init__(self, stream: Stream, deps: FrontendDeps, users: Users | None, brake: Brake, done: Callable[[Connection], object]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        deps: FrontendDeps,
+        users: Users | None,
+        brake: Brake,
+        associations: Associations | None,
+        done: Callable[[Connection], object],
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._stream = stream
         self._client = stream.peer_address
         self._deps = deps
         self._users = users
         self._brake = brake
+        self._associations = associations
         self._done = done
         self._handshake = Handshake(authenticate=users is not None)
         self._user = ""
@@ -81,7 +94,11 @@ class Connection(StreamSink):
             self._authenticate(event)
             return
         self._stream.write(self._handshake.take())
-        if event is not None:
+        if event is None:
+            return
+        if event.command is Command.UDP_ASSOCIATE:
+            self._associate()
+        else:
             self._carry(event)
 
     def _authenticate(self, credentials: Credentials) -> None:
@@ -108,6 +125,25 @@ class Connection(StreamSink):
         deps = self._deps
         flow = Flow(deps.name, Network.TCP, self._client, self._user, request.target, self._started)
         deps.carrier.carry(flow, self._stream, deps.dialer, self._opened, self._failed, request.payload)
+
+    def _associate(self) -> None:
+        if self._associations is None:
+            self._turn_away(Rep.COMMAND_NOT_SUPPORTED, "wants packets, and the configuration says `udp: false`")
+            return
+        if Network.UDP not in self._deps.dialer.networks:
+            self._turn_away(Rep.COMMAND_NOT_SUPPORTED, "wants packets, and no upstream carries any: give one a `udp` URL, or write `udp: false`")
+            return
+        try:
+            relay = self._associations.open(self._stream, self._client, self._user)
+        except StartError as exc:
+            self._turn_away(Rep.GENERAL_FAILURE, str(exc))
+            return
+        self._finish()
+        self._stream.write(encode_reply(Rep.SUCCEEDED, relay))
+
+    def _turn_away(self, rep: Rep, why: str) -> None:
+        self._stream.write(encode_reply(rep))
+        self._refuse(why)
 
     def _opened(self, stream: Stream) -> None:
         self._stream.write(encode_reply(Rep.SUCCEEDED, stream.local_address))

@@ -9,6 +9,7 @@ import anyio
 
 from outline_lb.api import Address, Frontend, FrontendDeps, SocketListener, Stream
 
+from .associations import Associations
 from .connection import Connection
 from .options import Options
 from .users import Brake, Users
@@ -18,7 +19,9 @@ MAX_HANDSHAKES: Final = 1024
 
 
 class Socks5Frontend(Frontend):
-    """SOCKS5 (RFC 1928): CONNECT, with or without user name and password (RFC 1929).
+    """SOCKS5 (RFC 1928): CONNECT and UDP ASSOCIATE, with or without user name and password (RFC 1929).
+
+    Flows outlive it, of streams and of packets.
 
     :param options: where to listen, and for whom
     :param deps: where the flows go
@@ -29,6 +32,7 @@ class Socks5Frontend(Frontend):
         self._deps = deps
         self._users = Users(options.users) if options.users else None
         self._brake = Brake()
+        self._associations = Associations(options.udp, deps) if options.udp else None
         self._listener: SocketListener | None = None
         self._handshakes: dict[Connection, None] = {}  # the oldest first
 
@@ -54,11 +58,14 @@ class Socks5Frontend(Frontend):
             self._listener = None
         for connection in list(self._handshakes):
             connection.abort()
+        if self._associations is not None:
+            self._associations.close()
 
     def _accepted(self, stream: Stream) -> None:
         if len(self._handshakes) >= MAX_HANDSHAKES:
             next(iter(self._handshakes)).abort()
-        self._handshakes[Connection(stream, self._deps, self._users, self._brake, self._done)] = None
+        connection = Connection(stream, self._deps, self._users, self._brake, self._associations, self._done)
+        self._handshakes[connection] = None
 
     def _done(self, connection: Connection) -> None:
         self._handshakes.pop(connection, None)

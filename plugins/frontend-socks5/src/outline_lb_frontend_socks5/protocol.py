@@ -9,7 +9,6 @@ from typing import Final, TypeAlias
 from outline_lb.api import Address, AddressError, AddressTypeError, Buffer, Reason, decode_address, encode_address
 
 VERSION: Final = 5
-CONNECT: Final = 1
 NO_AUTHENTICATION: Final = 0x00
 PASSWORD: Final = 0x02
 NO_ACCEPTABLE: Final = 0xFF
@@ -19,6 +18,13 @@ MAX_UNAUTHENTICATED: Final = 16 * 1024
 _PASSWORD_VERSION = 1  # of the sub-negotiation
 _MAX_ADDRESS = 1 + 1 + 255 + 2
 _UNKNOWN = Address("0.0.0.0", 0)  # noqa: S104 - says that there is nothing to say
+
+
+class Command(enum.IntEnum):
+    """What a client can ask for (RFC 1928 section 4); BIND is not among it."""
+
+    CONNECT = 1
+    UDP_ASSOCIATE = 3
 
 
 class Rep(enum.IntEnum):
@@ -49,7 +55,7 @@ def encode_reply(rep: Rep, bound: Address | None = None) -> bytes:
     """Return the answer to a request.
 
     :param rep: how it went
-    :param bound: our end of the stream to the target, if known
+    :param bound: our end of the stream to the target, if known; or the relay for datagrams
     """
     return bytes((VERSION, rep, 0)) + encode_address(bound or _UNKNOWN)
 
@@ -68,8 +74,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Where the client wants to go, and what it sent behind that without waiting for the answer."""
+    """What the client wants, and what it sent behind that without waiting for the answer.
 
+    :param command: what to do
+    :param target: where to; with UDP_ASSOCIATE, where its datagrams will come from, as far as it knows
+    :param payload: what came behind the request
+    """
+
+    command: Command
     target: Address
     payload: bytes
 
@@ -173,8 +185,10 @@ class Handshake:
             raise self._refuse(encode_reply(Rep.GENERAL_FAILURE), f"requests in version {buffer[0]}, not {VERSION}")
         if len(buffer) < 4:
             return None
-        if buffer[1] != CONNECT:
-            raise self._refuse(encode_reply(Rep.COMMAND_NOT_SUPPORTED), f"wants command {buffer[1]}")
+        try:
+            command = Command(buffer[1])
+        except ValueError:
+            raise self._refuse(encode_reply(Rep.COMMAND_NOT_SUPPORTED), f"wants command {buffer[1]}") from None
         try:
             found = decode_address(bytes(buffer[3 : 3 + _MAX_ADDRESS]))
         except AddressTypeError as exc:
@@ -187,7 +201,7 @@ class Handshake:
         payload = bytes(buffer[3 + size :])
         buffer.clear()
         self._step = _Step.DONE
-        return Request(target, payload)
+        return Request(command, target, payload)
 
     def _refuse(self, reply: bytes, why: str) -> RefusedError:
         self._replies += reply

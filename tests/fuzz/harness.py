@@ -66,6 +66,8 @@ def _size(value: object) -> int:
         return len(value)
     if isinstance(value, list | tuple | set):
         return sum(_size(member) for member in value)
+    if isinstance(value, dict):
+        return sum(_size(key) + _size(member) for key, member in value.items())
     return 0
 
 

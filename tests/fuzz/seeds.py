@@ -73,6 +73,28 @@ def socks5() -> Seeds:
     return seeds
 
 
+def socks5_udp() -> Seeds:
+    """Datagrams to a relay (RFC 1928 section 7), each behind its length."""
+    plain = bytes(3)
+    datagrams = {
+        **{name: plain + address + b"payload" for name, address in ADDRESSES.items()},
+        "without-payload": plain + IPV4,
+        "fragment": b"\0\0\x01" + IPV4 + b"payload",
+        "last-fragment": b"\0\0\x82" + IPV4 + b"payload",
+        "reserved": b"\x01\0\0" + IPV4 + b"payload",
+        "without-address": plain,
+        "empty": b"",
+    }
+    seeds = {name: _with_length(datagram) for name, datagram in datagrams.items() if len(datagram) < 256}
+    seeds["100-targets"] = b"".join(_with_length(plain + IPV4[:-1] + bytes((port,)) + b"payload") for port in range(100))
+    seeds["many-targets"] = b"".join(map(_with_length, datagrams.values())) * 2
+    return seeds
+
+
+def _with_length(datagram: bytes) -> bytes:
+    return bytes((min(len(datagram), 255),)) + datagram[:255]
+
+
 def frame(first: int, payload: bytes, mask: bytes = b"", length: bytes | None = None) -> bytes:
     """Return a WebSocket frame, well-formed or not."""
     if length is None:
@@ -236,6 +258,22 @@ def shadowsocks_server() -> Seeds:
     return seeds | {f"recorded-{name}": b"\0" + bytes((FOREIGN | index,)) + sealed for index, (name, sealed) in enumerate(recorded())}
 
 
+def shadowsocks_packets() -> Seeds:
+    """Plans (see `shadowsocks.packets`): packets with each address and method, each kind of damage, and foreign datagrams."""
+    seeds = {f"address-{name}": bytes((0, min(len(address) + 5, 255))) + address + b"hello" for name, address in ADDRESSES.items()}
+    seeds |= {f"method-{name}": bytes((index, len(IPV6))) + IPV6 for index, name in enumerate(NAMES)}
+    for what, name in enumerate(("changed", "cut", "left-out", "put-in", "doubled")):
+        for where in (0, 31, 32, 40, 58):
+            seeds[f"{name}-at-{where}"] = bytes((0, len(IPV4) + 4)) + IPV4 + b"data" + bytes((what,)) + where.to_bytes(2, "big") + b"\x01"
+    seeds |= {f"foreign-{name}": bytes((FOREIGN | index,)) + b"\xee" * METHODS[name].size + bytes(range(60)) for index, name in enumerate(NAMES)}
+    return seeds | {
+        "nothing-sealed": b"\0\0",
+        "empty": bytes((FOREIGN,)),
+        "salt-alone": bytes((FOREIGN,)) + bytes(32),
+        "tag-alone": bytes((FOREIGN,)) + bytes(48),
+    }
+
+
 def recorded() -> Iterator[tuple[str, bytes]]:
     """Yield a stream of each method as it stands on the wire."""
     for name in NAMES:
@@ -331,6 +369,7 @@ def write(name: str, seeds: Mapping[str, bytes]) -> None:
 def main() -> None:
     """Write everything."""
     write("socks5", socks5())
+    write("socks5-udp", socks5_udp())
     write("address", ADDRESSES)
     write("websocket", websocket())
     write("websocket-messages", websocket())
@@ -338,6 +377,7 @@ def main() -> None:
     write("http-response", http_response())
     write("shadowsocks-chunks", shadowsocks_chunks())
     write("shadowsocks-server", shadowsocks_server())
+    write("shadowsocks-packets", shadowsocks_packets())
     write("config", dict(config()))
     for name, texts in TEXTS.items():
         write(name, {f"{index:02}": text.encode() for index, text in enumerate(texts)})

@@ -1,4 +1,4 @@
-"""Shadowsocks: the chunks of a stream, and how a server finds out whose it is.
+"""Shadowsocks: the chunks of a stream, how a server finds out whose it is, and packets.
 
 Streams are made here and damaged, since no chance would ever hit a tag.
 """
@@ -10,13 +10,16 @@ from dataclasses import dataclass
 
 from fuzz.harness import Target, kept, refusal, splits
 
+from outline_lb.base.address import Address, decode_address
 from outline_lb.base.errors import AddressError, ProtocolError
+from outline_lb.base.packets import Packet
 from outline_lb.base.secret import Secret
 from outline_lb.datapath.cipher import RejectedError
 from outline_lb_cipher_aead.chunks import CHUNK, ChunkSealer
 from outline_lb_cipher_aead.codec import Codec, PythonCodec, find, installed
-from outline_lb_cipher_aead.key import master_key
+from outline_lb_cipher_aead.key import master_key, subkey
 from outline_lb_cipher_aead.method import METHODS, TAG, Method
+from outline_lb_cipher_aead.packets import AeadPackets
 from outline_lb_cipher_aead.server import HEADER_LIMIT, AeadServer
 
 NAMES = ("chacha20-ietf-poly1305", "aes-256-gcm", "aes-192-gcm", "aes-128-gcm")
@@ -171,4 +174,65 @@ def _go_on(plain: bytes, target: object, feed: object, rest: Iterator[bytes]) ->
     return plain, target, ""
 
 
-TARGETS = [Target("shadowsocks-chunks", chunks, 512), Target("shadowsocks-server", server, 800)]
+def packets(data: bytes) -> None:
+    """Open a datagram, alone and among good ones: of a first byte for the method; a byte with the size of what was sealed, and that; then what to
+    damage."""
+    first, rest = (data[0], data[1:]) if data else (0, b"")
+    method = METHODS[NAMES[first & 3]]
+    plain: bytes | None = None
+    datagram = rest
+    if not first & FOREIGN:
+        size, rest = (rest[0], rest[1:]) if rest else (0, b"")
+        plain = rest[:size]
+        sealed = seal_datagram(method, plain)
+        datagram = _damage(sealed, rest[size:])
+        plain = plain if datagram == sealed else None
+    opened = _open_packets(method, datagram)
+    assert opened == (_parted(plain) if plain is not None else [])
+    for packet in opened:
+        assert AeadPackets(method, master_key(SECRET, method.size)).open(AeadPackets(method, master_key(SECRET, method.size)).seal(opened)) == [
+            packet
+        ]
+    _accept_packets(method, datagram, opened)
+
+
+def seal_datagram(method: Method, plain: bytes) -> bytes:
+    """Seal what may be no packet."""
+    salt = bytes(range(method.size))
+    return salt + method.aead(subkey(master_key(SECRET, method.size), salt)).encrypt(bytes(12), plain, None)
+
+
+def _parted(plain: bytes) -> list[Packet]:
+    """Return the packet that these bytes are, if they are one."""
+    try:
+        found = decode_address(plain)
+    except AddressError as error:
+        refusal(error)
+        return []
+    return [] if found is None else [Packet(found[0], plain[found[1] :])]
+
+
+def _open_packets(method: Method, datagram: bytes) -> list[Packet]:
+    """Open a datagram, alone first; what stands around it and what came before makes no difference."""
+    codec = AeadPackets(method, master_key(SECRET, method.size))
+    opened = codec.open([datagram])
+    good = Packet(Address("example.com", 443), b"good")
+    [sealed] = codec.seal([good])
+    assert codec.open([sealed, datagram, datagram, sealed]) == [good, *opened, *opened, good]
+    assert codec.open([datagram]) == opened
+    return opened
+
+
+def _accept_packets(method: Method, datagram: bytes, opened: list[Packet]) -> None:
+    """Show a datagram to a server that does not know whose it is."""
+    server = AeadServer(method, {"ann": Secret("Secret1"), "ben": Secret(SECRET.decode())}, 10, PythonCodec())
+    try:
+        accepted = server.accept_packets(datagram)
+    except (RejectedError, AddressError) as error:
+        refusal(error)
+        assert not opened
+    else:
+        assert (accepted.user, [accepted.first]) == ("ben", opened)
+
+
+TARGETS = [Target("shadowsocks-chunks", chunks, 512), Target("shadowsocks-server", server, 800), Target("shadowsocks-packets", packets, 512)]

@@ -1,4 +1,4 @@
-"""The SOCKS5 handshake and the address in it, which Shadowsocks has too."""
+"""The SOCKS5 handshake, the header of its datagrams, and the address in both, which Shadowsocks has too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from fuzz.harness import Target, kept, refusal, same_however_split
 
 from outline_lb.base.address import decode_address, encode_address
 from outline_lb.base.errors import AddressError
+from outline_lb.base.packets import Packet
 from outline_lb_frontend_socks5.protocol import Credentials, Event, Handshake, RefusedError, Request
+from outline_lb_frontend_socks5.udp_header import HeaderError, UdpHeaders
 
 MOST_KEPT = 3 + 255 + 255 + 256
 """Bytes of credentials that are not complete, and of replies that wait."""
@@ -47,7 +49,7 @@ def _shake_hands(pieces: Sequence[bytes], authenticate: bool, accepted: bool) ->
         replies += parser.take()
         if event is not None:
             rest = event.payload + b"".join(pieces[index + 1 :])
-            return [*events, Request(event.target, b"")], replies, rest
+            return [*events, Request(event.command, event.target, b"")], replies, rest
         assert kept(parser) <= MOST_KEPT
     return events, replies, b""
 
@@ -77,4 +79,28 @@ def _read(data: bytes) -> object:
         return refusal(error)
 
 
-TARGETS = [Target("socks5", handshake, 1024), Target("address", address, 512)]
+def udp(data: bytes) -> None:
+    """Read datagrams, each behind a byte with its length, with little memory: the same comes out as without any."""
+    headers, start = UdpHeaders(2), 0
+    while start < len(data):
+        end = start + 1 + data[start]
+        datagram = data[start + 1 : end]
+        start = end
+        packet = _open(headers, datagram)
+        assert packet == _open(UdpHeaders(1), datagram)
+        if isinstance(packet, Packet):
+            assert datagram.startswith(bytes(3)), "what it does not say plainly is dropped"
+            assert datagram.endswith(packet.data)
+            assert len(datagram) - len(packet.data) >= 3 + 1 + 1 + 1 + 2
+            assert headers.open(headers.seal(packet)) == packet
+    assert kept(headers) <= 2 * (3 + 1 + 1 + 255 + 2)
+
+
+def _open(headers: UdpHeaders, datagram: bytes) -> Packet | str:
+    try:
+        return headers.open(datagram)
+    except HeaderError as error:
+        return refusal(error)
+
+
+TARGETS = [Target("socks5", handshake, 1024), Target("socks5-udp", udp, 2048), Target("address", address, 512)]

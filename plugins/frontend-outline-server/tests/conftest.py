@@ -9,15 +9,23 @@ import anyio
 import pytest
 
 from outline_lb.api import (
+    NO_PACKET_SINK,
     Accepted,
+    AcceptedPackets,
     Address,
     Buffer,
     Cipher,
     ClientCipher,
     ComponentSpec,
+    Datagram,
+    Drops,
     Listener,
     ListenerDeps,
     Opener,
+    Packet,
+    PacketChannel,
+    PacketCodec,
+    PacketSink,
     ProtocolError,
     Registration,
     RejectedError,
@@ -25,9 +33,13 @@ from outline_lb.api import (
     Secret,
     ServerCipher,
     SocketListener,
+    SocketName,
+    StartError,
     Stream,
+    UdpSocket,
     decode_address,
     encode_address,
+    name_of,
 )
 from outline_lb.testing.clock import ClockLoop
 
@@ -73,6 +85,27 @@ class ToyOpener(Opener):
         return True
 
 
+class ToyPackets(PacketCodec):
+    """``mark, length, secret, address, payload``, all but the mark flipped with it."""
+
+    def __init__(self, mark: int, secret: bytes) -> None:
+        self._mark = bytes((mark,))
+        self._begin = bytes((len(secret),)) + secret
+
+    def seal(self, packets: list[Packet]) -> list[bytes]:
+        return [self._mark + flip(self._begin + encode_address(address) + data, self._mark[0]) for address, data in packets]
+
+    def open(self, datagrams: list[bytes]) -> list[Packet]:
+        packets = []
+        for datagram in datagrams:
+            plain = flip(datagram[1:], self._mark[0])
+            if datagram[:1] == self._mark and plain.startswith(self._begin) and DAMAGED not in plain:
+                found = decode_address(plain[len(self._begin) :])
+                if found is not None:
+                    packets.append(Packet(found[0], plain[len(self._begin) + found[1] :]))
+        return packets
+
+
 class ToyCipher(Cipher, ClientCipher, ServerCipher):
     """``mark, length, secret, address, payload``, all but the mark flipped with it."""
 
@@ -89,6 +122,9 @@ class ToyCipher(Cipher, ClientCipher, ServerCipher):
     def stream(self, target: Address) -> tuple[Sealer, Opener]:
         header = bytes((len(self._secret),)) + self._secret + encode_address(target)
         return ToySealer(self._mark, bytes((self._mark,)) + flip(header, self._mark)), ToyOpener(self._mark)
+
+    def packets(self) -> PacketCodec:
+        return ToyPackets(self._mark, self._secret)
 
     def server(self, keys: Mapping[str, Secret]) -> ServerCipher:
         made = ToyCipher(self._mark)
@@ -112,31 +148,91 @@ class ToyCipher(Cipher, ClientCipher, ServerCipher):
         payload = plain[1 + plain[0] + found[1] :]
         return Accepted(user, found[0], ToySealer(self._mark, b""), ToyOpener(self._mark), payload)
 
+    def accept_packets(self, datagram: bytes) -> AcceptedPackets:
+        for secret, user in self._users.items():
+            codec = ToyPackets(self._mark, secret)
+            if packets := codec.open([datagram]):
+                return AcceptedPackets(user, packets[0], codec)
+        raise RejectedError("no such secret")
+
+
+class UdpChannel(PacketChannel[bytes]):
+    """Datagrams between a socket and one other."""
+
+    def __init__(self, sock: UdpSocket, name: SocketName, gone: Callable[[], object]) -> None:
+        self.sink: PacketSink[bytes] = NO_PACKET_SINK
+        self._sock = sock
+        self._name = name
+        self._gone = gone
+        self._over = False
+
+    @property
+    def peer_address(self) -> Address:
+        return name_of(self._name)
+
+    def set_sink(self, sink: PacketSink[bytes]) -> None:
+        self.sink = sink
+
+    def send(self, packets: list[bytes]) -> None:
+        for packet in packets:
+            self._sock.send(packet, self._name)
+
+    def close(self) -> None:
+        if not self._over:
+            self._over = True
+            self._gone()
+            asyncio.get_running_loop().call_soon(self._tell_lost)
+
+    def _tell_lost(self) -> None:
+        self.sink.connection_lost(None)
+
 
 class PlainListener(Listener):
-    """Accepts TCP connections."""
+    """Accepts TCP connections, and datagrams at the same port."""
 
     def __init__(self, listen: Address, deps: ListenerDeps) -> None:
         self._listen = listen
         self._bind = deps.bind
+        self._bind_udp = deps.bind_udp
         self._socket: SocketListener
+        self._udp: UdpSocket
+        self._channels: dict[SocketName, UdpChannel] = {}
 
     @property
     def address(self) -> Address:
         return self._socket.address
 
     async def prepare(self) -> None:
-        self._socket = self._bind(self._listen)
+        while True:  # a port that is free for the one need not be for the other
+            self._socket = self._bind(self._listen)
+            try:
+                self._udp = self._bind_udp(self._socket.address)
+            except StartError:
+                self._socket.close()
+                if self._listen.port:
+                    raise
+            else:
+                return
 
-    async def serve(self, accepted: Callable[[Stream], None]) -> None:
+    async def serve(self, accepted: Callable[[Stream], None], associated: Callable[[PacketChannel[bytes]], None]) -> None:
+        def received(datagrams: list[Datagram]) -> None:
+            for data, name in datagrams:
+                if name not in self._channels:
+                    self._channels[name] = UdpChannel(self._udp, name, lambda name=name: self._channels.pop(name))  # type: ignore[misc]
+                    associated(self._channels[name])
+                self._channels[name].sink.packets_received([data])
+
         self._socket.start(accepted)
+        self._udp.start(received)
         try:
             await anyio.sleep_forever()
         finally:
             self._socket.stop()
+            self._udp.stop()
 
     async def close(self) -> None:
         self._socket.close()
+        self._udp.close()
 
 
 CIPHER: Registration[int, None, Cipher] = Registration("toy", {}, lambda raw: int(raw["mark"]), lambda mark, _: ToyCipher(mark))
@@ -147,6 +243,19 @@ LISTENER: Registration[Address, ListenerDeps, Listener] = Registration("plain", 
 def cipher() -> Callable[[int], ComponentSpec[None, Cipher]]:
     """Return the toy cipher with this mark."""
     return lambda mark: ComponentSpec("cipher", CIPHER, mark)
+
+
+@pytest.fixture
+def udp_client() -> Callable[[Address], PacketChannel[bytes]]:
+    """Return a client's channel to this address."""
+
+    def open_channel(server: Address) -> PacketChannel[bytes]:
+        sock = UdpSocket.bind(Address(server.host, 0), Drops())
+        channel = UdpChannel(sock, (server.host, server.port), sock.close)
+        sock.start(lambda datagrams: channel.sink.packets_received([data for data, _ in datagrams]))
+        return channel
+
+    return open_channel
 
 
 @pytest.fixture

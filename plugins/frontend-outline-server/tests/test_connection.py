@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from outline_lb.api import (
+    AcceptedPackets,
     Address,
     Carrier,
     Cipher,
@@ -15,10 +16,12 @@ from outline_lb.api import (
     Network,
     ProtocolError,
     Reason,
+    RejectedError,
     Secret,
     ServerCipher,
     SocketListener,
     TargetError,
+    UdpSocket,
     UpstreamError,
 )
 from outline_lb.testing.clock import ClockLoop, settle
@@ -63,7 +66,11 @@ def flip(data: bytes, mark: int = 1) -> bytes:
 async def desk(cipher: CipherSpec) -> AsyncIterator[Desk]:
     async with anyio.create_task_group() as tasks:
         dialer = FakeDialer()
-        yield Desk(FrontendDeps("server", dialer, Carrier(tasks), SocketListener), dialer, {mark: cipher(mark).build(None) for mark in (1, 2)})
+        yield Desk(
+            FrontendDeps("server", dialer, Carrier(tasks), SocketListener, UdpSocket.bind),
+            dialer,
+            {mark: cipher(mark).build(None) for mark in (1, 2)},
+        )
         tasks.cancel_scope.cancel()
 
 
@@ -262,6 +269,9 @@ async def test_little_is_kept_of_who_has_shown_no_key(desk: Desk) -> None:
     class Patient(ServerCipher):
         def accept(self, data: bytes) -> None:
             sizes.append(len(data))
+
+        def accept_packets(self, datagram: bytes) -> AcceptedPackets:
+            raise RejectedError
 
     sizes: list[int] = []
     desk.ciphers = [Patient()]

@@ -15,35 +15,47 @@ from outline_lb.api import (
     Carrier,
     Cipher,
     ComponentSpec,
+    Dialer,
+    Drops,
     Frontend,
     FrontendDeps,
     Listener,
     ListenerDeps,
+    Network,
+    Packet,
+    PacketChannel,
     Secret,
     SecretUrl,
     SocketListener,
     SocketStream,
     StartError,
     Stream,
-    StreamDialer,
+    TunnelChannel,
     TunnelStream,
+    UdpSocket,
 )
-from outline_lb.testing.conformance.frontend import ANY_PORT, FrontendSuite
+from outline_lb.testing.clock import settle
+from outline_lb.testing.conformance.frontend import ANY_PORT, PacketFrontendSuite
 from outline_lb.testing.dialers import EchoDialer
+from outline_lb.testing.packets import RecordingPacketSink
 from outline_lb_frontend_outline_server import frontend as module
 from outline_lb_frontend_outline_server.frontend import OutlineServer
 from outline_lb_frontend_outline_server.options import Key, Options
 
 CipherSpec = Callable[[int], ComponentSpec[None, Cipher]]
+UdpClient = Callable[[Address], PacketChannel[bytes]]
 ListenerSpec = Callable[[Address], ComponentSpec[ListenerDeps, Listener]]
 TARGET = Address("example.com", 443)
 
 
-class TestConformance(FrontendSuite):
+class TestConformance(PacketFrontendSuite):
+    tells_end = False
+
     @pytest.fixture(autouse=True)
-    def _parts(self, cipher: CipherSpec, listener: ListenerSpec) -> None:
+    def _parts(self, cipher: CipherSpec, listener: ListenerSpec, udp_client: UdpClient) -> None:
         self.cipher = cipher(1)
         self.listener = listener
+        self.udp_client = udp_client
 
     def make_frontend(self, deps: FrontendDeps, listen: Address) -> Frontend:
         return OutlineServer(Options((self.listener(listen),), {"alice": Key(self.cipher, Secret("x"))}), deps)
@@ -53,21 +65,24 @@ class TestConformance(FrontendSuite):
         stream.expect_data()
         return stream
 
+    async def open_packets(self, server: Address) -> PacketChannel[Packet]:
+        return TunnelChannel(self.udp_client(server), self.cipher.build(None).client(Secret("x"), b"").packets(), Drops())
+
 
 @pytest.fixture
 def make(cipher: CipherSpec, listener: ListenerSpec) -> Callable[..., OutlineServer]:
-    def make(dialer: StreamDialer, carrier: Carrier, *addresses: Address) -> OutlineServer:
+    def make(dialer: Dialer, carrier: Carrier, *addresses: Address) -> OutlineServer:
         options = Options(tuple(map(listener, addresses)), {"alice": Key(cipher(1), Secret("x"))})
-        return OutlineServer(options, FrontendDeps("server", dialer, carrier, SocketListener))
+        return OutlineServer(options, FrontendDeps("server", dialer, carrier, SocketListener, UdpSocket.bind))
 
     return make
 
 
 @pytest.mark.parametrize("allowed", [False, True])
 async def test_private_targets_are_for_those_who_allow_them(cipher: CipherSpec, listener: ListenerSpec, allowed: bool) -> None:
-    def make(dialer: StreamDialer, carrier: Carrier) -> OutlineServer:
+    def make(dialer: Dialer, carrier: Carrier) -> OutlineServer:
         options = Options((listener(ANY_PORT),), {"alice": Key(cipher(1), Secret("x"))}, allow_private_targets=allowed)
-        return OutlineServer(options, FrontendDeps("server", dialer, carrier, SocketListener))
+        return OutlineServer(options, FrontendDeps("server", dialer, carrier, SocketListener, UdpSocket.bind))
 
     async with serving(make, dialer := EchoDialer()) as frontend:
         with await connect(frontend.addresses[0]) as sock:
@@ -78,7 +93,7 @@ async def test_private_targets_are_for_those_who_allow_them(cipher: CipherSpec, 
 
 
 @contextlib.asynccontextmanager
-async def serving(make: Callable[..., OutlineServer], dialer: StreamDialer, *addresses: Address) -> AsyncIterator[OutlineServer]:
+async def serving(make: Callable[..., OutlineServer], dialer: Dialer, *addresses: Address) -> AsyncIterator[OutlineServer]:
     async with anyio.create_task_group() as tasks:
         frontend = make(dialer, Carrier(tasks), *addresses)
         await frontend.prepare()
@@ -124,7 +139,7 @@ async def test_nothing_is_bound_if_one_listener_cannot_be(cipher: CipherSpec, li
         taken = Address(*other.getsockname())
         options = Options((listener(ANY_PORT), listener(taken)), {"alice": Key(cipher(1), Secret("x"))})
         async with anyio.create_task_group() as tasks:
-            frontend = OutlineServer(options, FrontendDeps("server", EchoDialer(), Carrier(tasks), bind))
+            frontend = OutlineServer(options, FrontendDeps("server", EchoDialer(), Carrier(tasks), bind, UdpSocket.bind))
             with pytest.raises(StartError, match=str(taken)):
                 await frontend.prepare()
     [first] = bound
@@ -156,8 +171,42 @@ async def test_each_user_has_an_access_key_for_each_listener_with_a_url(
 ) -> None:
     keys = {"alice": Key(cipher(1), Secret("x")), "bob": Key(cipher(2), Secret("y"))}
     async with anyio.create_task_group() as tasks:
-        frontend = OutlineServer(Options((listener(ANY_PORT),), keys), FrontendDeps("server", EchoDialer(), Carrier(tasks), SocketListener))
+        frontend = OutlineServer(
+            Options((listener(ANY_PORT),), keys), FrontendDeps("server", EchoDialer(), Carrier(tasks), SocketListener, UdpSocket.bind)
+        )
         assert list(frontend.access_keys("server.example")) == []
         monkeypatch.setattr(Listener, "url", lambda _, host: SecretUrl(f"tcp://{host}:8388"))
-        url = SecretUrl("tcp://server.example:8388")
+        url, packet_url = SecretUrl("tcp://server.example:8388"), SecretUrl("udp://server.example:8388")
         assert frontend.access_keys("server.example") == [AccessKey("alice", url, "toy", Secret("x")), AccessKey("bob", url, "toy", Secret("y"))]
+        monkeypatch.setattr(Listener, "packet_url", lambda _, host: SecretUrl(f"udp://{host}:8388"))
+        assert [key.packet_url for key in frontend.access_keys("server.example")] == [packet_url, packet_url]
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_packets_are_carried_by_the_same_rules(cipher: CipherSpec, listener: ListenerSpec, udp_client: UdpClient, allowed: bool) -> None:
+    def make(dialer: Dialer, carrier: Carrier) -> OutlineServer:
+        options = Options((listener(ANY_PORT),), {"alice": Key(cipher(1), Secret("x"))}, allow_private_targets=allowed)
+        return OutlineServer(options, FrontendDeps("server", dialer, carrier, SocketListener, UdpSocket.bind))
+
+    async with serving(make, dialer := EchoDialer()) as frontend:
+        client, sink = udp_client(frontend.addresses[0]), RecordingPacketSink[bytes]()
+        client.set_sink(sink)
+        sealed = cipher(1).build(None).client(Secret("x"), b"").packets().seal([Packet(TARGET, b"hello")])
+        client.send(sealed)
+        assert await sink.received(1) == sealed
+        client.close()
+    [flow] = dialer.flows
+    assert (flow.network, flow.user, flow.target, flow.public_only) == (Network.UDP, "alice", TARGET, not allowed)
+
+
+async def test_packets_end_with_the_frontend(make: Callable[..., OutlineServer], cipher: CipherSpec, udp_client: UdpClient) -> None:
+    async with serving(make, dialer := EchoDialer(), ANY_PORT) as frontend:
+        client, sink = udp_client(frontend.addresses[0]), RecordingPacketSink[bytes]()
+        client.set_sink(sink)
+        client.send(cipher(1).build(None).client(Secret("x"), b"").packets().seal([Packet(TARGET, b"hello")]))
+        await sink.received(1)
+        assert not dialer.channels[0].closed
+        await frontend.close()
+        await settle()
+        assert dialer.channels[0].closed
+        client.close()

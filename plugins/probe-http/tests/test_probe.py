@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from outline_lb.api import Address, Network, Probe, Stream, StreamEndpoint, Upstream, UpstreamError
+from outline_lb.api import Address, Endpoint, Network, Probe, Stream, Upstream, UpstreamError
 from outline_lb.testing.clock import settle
 from outline_lb.testing.conformance.probe import ProbeSuite
 from outline_lb.testing.streams import FakeStream
@@ -35,13 +35,13 @@ class TestConformance(ProbeSuite):
             yield fake_upstream(PortEndpoint(Address(*server.sockets[0].getsockname())))
 
 
-class Slow(StreamEndpoint):
+class Slow(Endpoint[Stream]):
     """Opens a stream in 100 ms."""
 
     def __init__(self) -> None:
         self.stream = FakeStream()
 
-    async def connect_stream(self) -> Stream:
+    async def connect(self) -> Stream:
         await asyncio.sleep(0.1)
         return self.stream
 

@@ -10,6 +10,7 @@ import anyio
 
 from outline_lb.api import AccessKey, Address, Frontend, FrontendDeps, ListenerDeps, Stream
 
+from .associations import Associations
 from .connection import Connection
 from .options import Options
 
@@ -29,8 +30,9 @@ class OutlineServer(Frontend):
         self._public_only = not options.allow_private_targets
         self._keys = options.keys
         self._ciphers = options.ciphers()
-        self._listeners = [spec.build(ListenerDeps(bind=deps.bind)) for spec in options.listen]
+        self._listeners = [spec.build(ListenerDeps(deps.bind, deps.bind_udp)) for spec in options.listen]
         self._waiting: dict[Connection, None] = {}  # the oldest first
+        self._associations = Associations(deps, self._ciphers, self._public_only, options.udp_timeout)
 
     async def prepare(self) -> None:
         async with AsyncExitStack() as undo:
@@ -44,19 +46,20 @@ class OutlineServer(Frontend):
         return [listener.address for listener in self._listeners]
 
     def access_keys(self, host: str) -> Sequence[AccessKey]:
-        urls = [url for listener in self._listeners if (url := listener.url(host))]
-        return [AccessKey(user, url, key.cipher.type, key.secret) for url in urls for user, key in self._keys.items()]
+        urls = [(url, listener.packet_url(host)) for listener in self._listeners if (url := listener.url(host))]
+        return [AccessKey(user, url, key.cipher.type, key.secret, packet_url) for url, packet_url in urls for user, key in self._keys.items()]
 
     async def serve(self) -> None:
         async with anyio.create_task_group() as tasks:
             for listener in self._listeners:
-                tasks.start_soon(listener.serve, self._accepted)
+                tasks.start_soon(listener.serve, self._accepted, self._associations.begin)
 
     async def close(self) -> None:
         for listener in self._listeners:
             await listener.close()
         for connection in list(self._waiting):
             connection.abort()
+        self._associations.close()
 
     def _accepted(self, stream: Stream) -> None:
         if len(self._waiting) >= MAX_WAITING:

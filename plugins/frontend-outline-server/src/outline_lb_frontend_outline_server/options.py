@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from outline_lb.api import Cipher, ComponentSpec, Listener, ListenerDeps, Secret, ServerCipher
+from outline_lb.api import Cipher, ComponentSpec, Listener, ListenerDeps, Secret, ServerCipher, parse_duration
 
 SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -39,12 +39,18 @@ SCHEMA: Final[Mapping[str, Any]] = {
             "default": False,
             "description": "Let users reach loopback, private and other addresses that are not of the public internet.",
         },
+        "udp_timeout": {
+            "$ref": "outline-lb:defs#/$defs/duration",
+            "default": "5m",
+            "description": "An association over which a user sent no packet for this long is ended.",
+        },
     },
     "examples": [
         {
             "listen": [{"type": "ws-h1", "address": "127.0.0.1:8080", "path": "/SECRET_PATH"}],
             "keys": {"ann": {"secret": "SECRET"}},
             "allow_private_targets": False,
+            "udp_timeout": "5m",
         }
     ],
 }
@@ -69,11 +75,13 @@ class Options:
     :param listen: the listeners, not built yet; at least one
     :param keys: user name to key; no two are the same
     :param allow_private_targets: whether targets need not be of the public internet
+    :param udp_timeout: seconds after a user's last packet until the association ends
     """
 
     listen: tuple[ComponentSpec[ListenerDeps, Listener], ...]
     keys: Mapping[str, Key]
     allow_private_targets: bool = False
+    udp_timeout: float = 300.0
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Options:
@@ -92,7 +100,10 @@ class Options:
                 if keys[other].cipher == key.cipher:
                     raise ValueError(f"keys: {other!r} and {user!r} have the same secret, so nobody could tell them apart: give each its own")
             same[key.secret].append(user)
-        return cls(tuple(raw["listen"]), keys, raw["allow_private_targets"])
+        udp_timeout = parse_duration(raw["udp_timeout"])
+        if not udp_timeout:
+            raise ValueError("udp_timeout: an association of 0s would carry nothing: write how long it may be idle, such as 5m")
+        return cls(tuple(raw["listen"]), keys, raw["allow_private_targets"], udp_timeout)
 
     def ciphers(self) -> list[ServerCipher]:
         """Build what finds out whose stream it is: one for all the users of each cipher."""

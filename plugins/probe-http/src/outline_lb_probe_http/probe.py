@@ -30,7 +30,9 @@ class HttpProbe(Probe):
         loop = asyncio.get_running_loop()
         started = loop.time()
         flow = Flow("probe", network, None, "", self._target, started)
-        answer = _Answer(await upstream.dialer.dial_stream(flow, self._request))
+        stream = await upstream.ways[network].dial(flow)
+        stream.write(self._request)
+        answer = _Answer(stream)
         try:
             await answer.came
         except OSError as exc:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from outline_lb.api import Address, ClientTls, Listener, ListenerDeps, Secret, SecretUrl, StreamTransport, TransportDeps
+from outline_lb.api import Address, ClientTls, Listener, ListenerDeps, PacketTransport, Secret, SecretUrl, StreamTransport, TransportDeps
+from outline_lb.testing.conformance.packets import PacketTransportSuite
 from outline_lb.testing.conformance.transport import StreamTransportSuite
 from outline_lb_transport_ws_h1.listener import WsH1Listener
 from outline_lb_transport_ws_h1.options import ConnectOptions, ListenOptions, ServerTls
@@ -30,3 +31,37 @@ class TestWss(TestWs):
     @pytest.fixture(autouse=True)
     def _use_files(self, tls_files: tuple[ClientTls, ServerTls]) -> None:
         self.client_tls, self.server_tls = tls_files
+
+
+class TestPacketsOverWs(PacketTransportSuite):
+    smallest, largest = 1, 65_600
+    scheme = "ws"
+    client_tls = ClientTls()
+    server_tls: ServerTls | None = None
+
+    def make_transport(self, deps: TransportDeps) -> PacketTransport:
+        return WsH1Transport(ConnectOptions(self.client_tls, (), 10, None, packet_max_message=self.largest), deps)
+
+    def make_listener(self, deps: ListenerDeps, address: Address) -> Listener:
+        return WsH1Listener(ListenOptions(address, Secret("/stream"), self.server_tls, 10, packet_path=Secret("/secret")), deps)
+
+    def make_url(self, address: Address) -> SecretUrl:
+        return SecretUrl(f"{self.scheme}://{address}/secret")
+
+
+class TestPacketsOverWss(TestPacketsOverWs):
+    scheme = "wss"
+
+    @pytest.fixture(autouse=True)
+    def _use_files(self, tls_files: tuple[ClientTls, ServerTls]) -> None:
+        self.client_tls, self.server_tls = tls_files
+
+
+class TestPacketsInPortions(TestPacketsOverWs):
+    """As to servers that cut messages."""
+
+    largest = 4088
+
+    @pytest.mark.parametrize("first", ["client"])  # our server has no such limit
+    async def test_a_packet_that_is_too_large_is_dropped_and_nothing_else(self, first: str) -> None:
+        await super().test_a_packet_that_is_too_large_is_dropped_and_nothing_else(first)

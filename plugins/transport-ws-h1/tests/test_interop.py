@@ -13,7 +13,23 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from outline_lb.api import Address, Buffer, ClientTls, Connector, ListenerDeps, Secret, SecretUrl, SocketListener, Stream, TransportDeps
+from outline_lb.api import (
+    Address,
+    Buffer,
+    ClientTls,
+    Connector,
+    GoingAwayError,
+    ListenerDeps,
+    PacketChannel,
+    Secret,
+    SecretUrl,
+    SocketListener,
+    Stream,
+    StreamError,
+    TransportDeps,
+    UdpSocket,
+)
+from outline_lb.testing.packets import RecordingPacketSink
 from outline_lb.testing.streams import RecordingSink, wait_lost
 from outline_lb_transport_ws_h1.listener import WsH1Listener
 from outline_lb_transport_ws_h1.options import ConnectOptions, ListenOptions
@@ -38,15 +54,30 @@ class Echo(RecordingSink):
         self.stream.write_eof()
 
 
+class PacketEcho(RecordingPacketSink[bytes]):
+    """Sends back what comes."""
+
+    def __init__(self, channel: PacketChannel[bytes]) -> None:
+        super().__init__()
+        self.channel = channel
+        channel.set_sink(self)
+
+    def packets_received(self, packets: list[bytes]) -> None:
+        super().packets_received(packets)
+        self.channel.send(packets)
+
+
 @contextlib.asynccontextmanager
-async def client_of_ours(path: str = "/path") -> AsyncIterator[tuple[ClientConnection, list[Echo]]]:
+async def client_of_ours(path: str = "/path", packets: list[PacketEcho] | None = None) -> AsyncIterator[tuple[ClientConnection, list[Echo]]]:
     """Their client, connected to our listener, which echoes."""
-    listener = WsH1Listener(ListenOptions(Address("127.0.0.1", 0), Secret("/path"), None, 10), ListenerDeps(SocketListener))
+    options = ListenOptions(Address("127.0.0.1", 0), Secret("/path"), None, 10, packet_path=Secret("/packets"))
+    listener = WsH1Listener(options, ListenerDeps(SocketListener, UdpSocket.bind))
     await listener.prepare()
     echoes: list[Echo] = []
+    packet_echoes = [] if packets is None else packets
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, lambda stream: echoes.append(Echo(stream)))
+            tasks.start_soon(listener.serve, lambda stream: echoes.append(Echo(stream)), lambda channel: packet_echoes.append(PacketEcho(channel)))
             try:
                 async with connect(f"ws://{listener.address}{path}", compression="deflate", proxy=None, max_size=None) as client:
                     yield client, echoes
@@ -63,7 +94,7 @@ async def our_client(handler: Callable[[ServerConnection], Coroutine[Any, Any, N
         host, port = server.sockets[0].getsockname()
         transport = WsH1Transport(ConnectOptions(ClientTls(), (), 10, None), TransportDeps(Connector()))
         await transport.prepare()
-        stream, sink = await transport.stream_endpoint(SecretUrl(f"ws://{host}:{port}/path")).connect_stream(), RecordingSink()
+        stream, sink = await transport.stream_endpoint(SecretUrl(f"ws://{host}:{port}/path")).connect(), RecordingSink()
         stream.set_sink(sink)
         stream.resume_reading()
         yield stream, sink
@@ -92,6 +123,30 @@ async def test_their_client_gets_everything_back() -> None:
         assert await wait_lost(echoes[0]) is None
         assert echoes[0].events == ["data", "eof", "lost"] or "pause" in echoes[0].events
         assert client.close_code == 1000
+
+
+async def test_their_client_gets_its_packets_back_one_by_one() -> None:
+    packets: list[PacketEcho] = []
+    async with client_of_ours("/packets", packets) as (client, streams):
+        assert streams == []
+        for size in (1, 125, 126, 4089, 65_535):
+            await client.send(data := os.urandom(size))
+            assert await client.recv(decode=False) == data
+            await client.send([data[: size // 2], b"", data[size // 2 :]])  # fragments
+            assert await client.recv(decode=False) == data
+        await (await client.ping(b"alive?"))
+        await client.close()
+        await packets[0].lost.wait()
+        assert packets[0].error is None
+        assert client.close_code == 1000
+
+
+@pytest.mark.parametrize(("message", "code"), [("text", 1003), (b"", 1000), (bytes(70_000), 1009)])
+async def test_their_client_sends_what_is_no_packet(message: str | bytes, code: int) -> None:
+    async with client_of_ours("/packets") as (client, _):
+        await client.send(message)
+        await client.wait_closed()
+        assert client.close_code == code
 
 
 async def test_their_client_is_told_that_text_is_nothing_for_us() -> None:
@@ -146,3 +201,36 @@ async def test_our_client_tells_their_closes_apart(code: int, error: str | None)
         stream.write_eof()
         lost = await wait_lost(sink)
         assert lost is None if error is None else error in str(lost)
+
+
+async def test_our_packets_come_back_from_their_server() -> None:
+    async with serve(echo, "127.0.0.1", 0, compression="deflate", max_size=None) as server:
+        host, port = server.sockets[0].getsockname()
+        for limit, sizes in ((4088, [155] * 300), (4088, [1255] * 300), (65_600, [1, 65_600, 70] * 10)):
+            transport = WsH1Transport(ConnectOptions(ClientTls(), (), 10, None, limit), TransportDeps(Connector()))
+            await transport.prepare()
+            channel = await transport.packet_endpoint(SecretUrl(f"ws://{host}:{port}/path")).connect()
+            channel.set_sink(sink := RecordingPacketSink[bytes]())
+            sent = [os.urandom(size) for size in sizes]
+            channel.send(sent)
+            assert await sink.received(len(sent)) == sent
+            channel.close()
+            await sink.lost.wait()
+            assert sink.error is None
+
+
+@pytest.mark.parametrize(("code", "error"), [(1000, None), (1001, GoingAwayError), (1011, StreamError)])
+async def test_our_packets_tell_their_closes_apart(code: int, error: type[Exception] | None) -> None:
+    async def leave(connection: ServerConnection) -> None:
+        await connection.send(b"bye")
+        await connection.close(code, "no more")
+
+    async with serve(leave, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        transport = WsH1Transport(ConnectOptions(ClientTls(), (), 10, None), TransportDeps(Connector()))
+        await transport.prepare()
+        channel = await transport.packet_endpoint(SecretUrl(f"ws://{host}:{port}/path")).connect()
+        channel.set_sink(sink := RecordingPacketSink[bytes]())
+        await sink.lost.wait()
+        assert sink.packets == [b"bye"]
+        assert type(sink.error) is (error or type(None))

@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -18,23 +19,28 @@ from outline_lb.api import (
     Connector,
     DialError,
     ListenerDeps,
+    PacketChannel,
     Secret,
     SecretUrl,
     SocketListener,
     StartError,
     Stream,
     TlsStream,
+    UdpSocket,
 )
 from outline_lb.testing.clock import settle
+from outline_lb.testing.packets import RecordingPacketSink
 from outline_lb.testing.streams import FakeStream, RecordingSink, wait_lost
 from outline_lb_transport_ws_h1 import listener as module
 from outline_lb_transport_ws_h1.listener import WsH1Listener
 from outline_lb_transport_ws_h1.options import ListenOptions, ServerTls
 from outline_lb_websocket.client_handshake import build_request, check_response
+from outline_lb_websocket.encoder import ClientEncoder
+from outline_lb_websocket.frames import BINARY, CLOSE, TEXT
 from outline_lb_websocket.head import MAX_HEAD
 from outline_lb_websocket.key import new_key
 
-PATH = "/hush/tcp"
+PATH, PACKET_PATH = "/hush/tcp", "/hush/packets"
 REQUEST = build_request("example.com", PATH, "dGhlIHNhbXBsZSBub25jZQ==")
 
 
@@ -44,12 +50,13 @@ class Rig:
     def __init__(self, listener: WsH1Listener) -> None:
         self.listener = listener
         self.accepted: list[Stream] = []
+        self.associated: list[PacketChannel[bytes]] = []
         self.clients: list[Stream] = []
         self.scope = anyio.CancelScope()
 
     async def serve(self) -> None:
         with self.scope:
-            await self.listener.serve(self.accepted.append)
+            await self.listener.serve(self.accepted.append, self.associated.append)
 
     async def connect(self) -> tuple[Stream, RecordingSink]:
         stream: Stream = await Connector().connect(self.listener.address)
@@ -73,8 +80,10 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def serving(tls: ServerTls | None = None, defer: float | None = None) -> AsyncIterator[Rig]:
-    listener = WsH1Listener(ListenOptions(Address("127.0.0.1", 0), Secret(PATH), tls, 10, defer), ListenerDeps(SocketListener))
+async def serving(tls: ServerTls | None = None, defer: float | None = None, packet_path: str | None = PACKET_PATH) -> AsyncIterator[Rig]:
+    paths = Secret(PATH), None if packet_path is None else Secret(packet_path)
+    options = ListenOptions(Address("127.0.0.1", 0), paths[0], tls, 10, defer, paths[1])
+    listener = WsH1Listener(options, ListenerDeps(SocketListener, UdpSocket.bind))
     await listener.prepare()
     rig = Rig(listener)
     try:
@@ -86,6 +95,8 @@ async def serving(tls: ServerTls | None = None, defer: float | None = None) -> A
     finally:
         for stream in rig.accepted + rig.clients:
             stream.abort()
+        for channel in rig.associated:
+            channel.close()
         await listener.close()
         await settle()
 
@@ -100,6 +111,66 @@ async def test_accepts_the_right_request() -> None:
         assert end
         assert rest == b""
         assert len(rig.accepted) == 1
+
+
+async def test_the_path_of_packets_is_a_websocket_for_packets() -> None:
+    async with serving() as rig:
+        stream, sink = await rig.connect()
+        stream.write(build_request("example.com", PACKET_PATH, new_key()))
+        await sink.received(129)
+        assert rig.accepted == []
+        [channel] = rig.associated
+        assert channel.peer_address == stream.local_address
+        channel.set_sink(packets := RecordingPacketSink[bytes]())
+        stream.write(ClientEncoder().frame(BINARY, b"ping"))
+        assert await packets.received(1) == [b"ping"]
+        channel.send([b"one", bytes(65_574)])
+        await sink.received(129 + 2 + 3 + 10 + 65_574)
+        assert sink.data[129:].startswith(b"\x82\x03one\x82\x7f")
+        stream.write(ClientEncoder().control(CLOSE))
+        await sink.ended.wait()
+        assert sink.data.endswith(b"\x88\x00")
+        assert packets.error is None
+
+
+async def test_a_client_that_sends_text_as_a_packet_is_told_so() -> None:
+    async with serving() as rig:
+        stream, sink = await rig.connect()
+        stream.write(build_request("example.com", PACKET_PATH, new_key()))
+        await sink.received(129)
+        rig.associated[0].set_sink(RecordingPacketSink())
+        stream.write(ClientEncoder().frame(TEXT, b"text"))
+        await sink.ended.wait()
+        assert sink.data[129:] == b"\x88\x02\x03\xeb"
+
+
+async def test_without_a_path_for_packets_there_is_none() -> None:
+    async with serving(packet_path=None) as rig:
+        sink = await rig.ask(build_request("example.com", PACKET_PATH, new_key(), [("Connection", "close")]))
+        assert sink.data.startswith(b"HTTP/1.1 404 Not Found\r\n")
+        assert rig.associated == []
+
+
+@pytest.mark.parametrize("path", ["/", "/hush", "/hush/tc", "/hush/packets/", "/hush/packetsx"])
+async def test_whoever_looks_for_the_paths_finds_none(path: str) -> None:
+    answers = set()
+    for asked in (path, "/other"):
+        async with serving() as rig:
+            sink = await rig.ask(build_request("example.com", asked, new_key(), [("Connection", "close")]))
+            answers.add(re.sub(rb"Date: [^\r]*", b"", bytes(sink.data)))
+            assert not rig.accepted
+            assert not rig.associated
+    assert len(answers) == 1
+
+
+async def test_both_paths_are_probed_with_the_same_result() -> None:
+    answers = set()
+    for path in (PATH, PACKET_PATH):
+        async with serving() as rig:
+            sink = await rig.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            answers.add(re.sub(rb"Date: [^\r]*", b"", bytes(sink.data)))
+    [answer] = answers
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
 async def test_end_may_wait_for_the_client() -> None:
@@ -229,7 +300,7 @@ async def test_answers_are_not_heaped_up_for_who_does_not_read_them() -> None:
             super().write(data)
             self.fill()
 
-    listener = WsH1Listener(ListenOptions(Address("127.0.0.1", 0), Secret(PATH), None, 10, None), ListenerDeps(SocketListener))
+    listener = WsH1Listener(ListenOptions(Address("127.0.0.1", 0), Secret(PATH), None, 10, None), ListenerDeps(SocketListener, UdpSocket.bind))
     stream = Stuffed()
     task = asyncio.create_task(listener._shake_hands(stream, "somebody"))
     await settle()
@@ -357,10 +428,15 @@ async def test_ending_gives_up_the_handshakes_under_way() -> None:
 async def test_missing_certificate_stops_the_start() -> None:
     options = ListenOptions(Address("127.0.0.1", 0), Secret(PATH), ServerTls("/nowhere/cert.pem", "/nowhere/key.pem"), 10)
     with pytest.raises(StartError, match=r"/nowhere/cert\.pem"):
-        await WsH1Listener(options, ListenerDeps(SocketListener)).prepare()
+        await WsH1Listener(options, ListenerDeps(SocketListener, UdpSocket.bind)).prepare()
 
 
 @pytest.mark.parametrize(("tls", "scheme"), [(None, "ws"), (ServerTls("certificate.pem", "key.pem"), "wss")])
 def test_url_names_the_host_by_which_clients_reach_it_and_the_path(tls: ServerTls | None, scheme: str) -> None:
     options = ListenOptions(Address("0.0.0.0", 8443), Secret("/SECRET_PATH"), tls, handshake_timeout=1)
-    assert WsH1Listener(options, ListenerDeps(SocketListener)).url("server.example") == SecretUrl(f"{scheme}://server.example:8443/SECRET_PATH")
+    listener = WsH1Listener(options, ListenerDeps(SocketListener, UdpSocket.bind))
+    assert listener.url("server.example") == SecretUrl(f"{scheme}://server.example:8443/SECRET_PATH")
+    assert listener.packet_url("server.example") is None
+    options = replace(options, packet_path=Secret("/SECRET_UDP"))
+    listener = WsH1Listener(options, ListenerDeps(SocketListener, UdpSocket.bind))
+    assert listener.packet_url("server.example") == SecretUrl(f"{scheme}://server.example:8443/SECRET_UDP")

@@ -16,6 +16,7 @@ LISTEN_DEFAULTS = {
     "handshake_timeout": "10s",
     "half_close": "close-frame",
     "half_close_timeout": "2s",
+    "packet_path": None,
 }
 
 
@@ -104,6 +105,31 @@ def test_paths_that_are_refused(path: str) -> None:
     with pytest.raises(ValueError, match="path: ") as caught:
         listen(path=Secret(path))
     assert "hush" not in str(caught.value)
+
+
+def test_packets_may_have_a_path() -> None:
+    assert listen().packet_path is None
+    assert listen(packet_path=Secret("/hush/udp")).packet_path == Secret("/hush/udp")
+    assert "hush" not in repr(listen(packet_path=Secret("/hush/udp")))
+
+
+@pytest.mark.parametrize("path", ["", "hush", "/hush?", "/hüsh"])
+def test_packet_paths_that_are_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="packet_path: ") as caught:
+        listen(packet_path=Secret(path))
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/hush", "/h%75sh"])
+def test_packets_need_a_path_of_their_own(path: str) -> None:
+    with pytest.raises(ValueError, match="packet_path: is the same as path") as caught:
+        listen(path=Secret("/hush"), packet_path=Secret(path))
+    assert "hush" not in str(caught.value)
+
+
+def test_messages_with_packets_are_as_large_as_outline_s_server_takes_them() -> None:
+    assert connect().packet_max_message == 4088
+    assert connect(packet_max_message=65_600).packet_max_message == 65_600
 
 
 def test_handshake_timeout_is_longer_than_nothing() -> None:

@@ -43,6 +43,16 @@ def test_pins(pin: str) -> None:
     assert Draft202012Validator(CONNECT["properties"]["tls"]["properties"]["pins"]).is_valid([pin])
 
 
+@pytest.mark.parametrize(("size", "valid"), [(0, False), (1, True), (4088, True), (65_600, True), (65_601, False), ("4088", False), (1.5, False)])
+def test_sizes_of_messages(size: object, valid: bool) -> None:
+    assert Draft202012Validator(CONNECT["properties"]["packet_max_message"]).is_valid(size) is valid
+
+
+@pytest.mark.parametrize(("path", "valid"), [(None, True), ("/udp", True), ({"env": "WS_PATH"}, True), (1, False), (False, False)])
+def test_packet_paths(path: object, valid: bool) -> None:
+    assert Draft202012Validator(LISTEN["properties"]["packet_path"]).is_valid(path) is valid
+
+
 @pytest.mark.parametrize("pin", ["", "A" * 43 + "=", "sha1/" + "A" * 43 + "=", "sha256/" + "A" * 44, "sha256/" + "-" * 43 + "="])
 def test_other_texts_are_no_pins(pin: str) -> None:
     assert not Draft202012Validator(CONNECT["properties"]["tls"]["properties"]["pins"]).is_valid([pin])

@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 
+import anyio
 import pytest
 from structlog.testing import capture_logs
 
@@ -30,9 +31,12 @@ from outline_lb.api import (
     server_context,
 )
 from outline_lb.testing.clock import settle
+from outline_lb.testing.packets import RecordingPacketSink
 from outline_lb.testing.streams import RecordingSink, wait_lost
 from outline_lb_transport_ws_h1.options import ConnectOptions, ServerTls
 from outline_lb_transport_ws_h1.transport import WsH1Transport
+from outline_lb_websocket.message_decoder import Message, MessageDecoder
+from outline_lb_websocket.packets import WebSocketPackets
 from outline_lb_websocket.server_handshake import answer
 
 Reply = Callable[[bytes], bytes]
@@ -140,17 +144,28 @@ class Redirected(Resolver):
         return await Connector().resolve(found)
 
 
-def options(tls: ClientTls | None = None, headers: tuple[tuple[str, Secret], ...] = (), defer: float | None = None) -> ConnectOptions:
-    return ConnectOptions(tls or ClientTls(), headers, 10, defer)
+def options(
+    tls: ClientTls | None = None, headers: tuple[tuple[str, Secret], ...] = (), defer: float | None = None, packet_max_message: int = 4088
+) -> ConnectOptions:
+    return ConnectOptions(tls or ClientTls(), headers, 10, defer, packet_max_message)
 
 
 async def connect(server: Server | None, url: str = f"ws://example.com{PATH}", opts: ConnectOptions | None = None) -> Stream:
     transport = WsH1Transport(opts or options(), TransportDeps(Connector(resolver=Redirected(server))))
     await transport.prepare()
     try:
-        return await transport.stream_endpoint(SecretUrl(url)).connect_stream()
+        return await transport.stream_endpoint(SecretUrl(url)).connect()
     finally:
         await transport.close()
+
+
+async def associate(server: Server, opts: ConnectOptions | None = None) -> tuple[WebSocketPackets, RecordingPacketSink[bytes]]:
+    transport = WsH1Transport(opts or options(), TransportDeps(Connector(resolver=Redirected(server))))
+    await transport.prepare()
+    channel = await transport.packet_endpoint(SecretUrl(f"ws://example.com{PATH}")).connect()
+    sink: RecordingPacketSink[bytes] = RecordingPacketSink()
+    channel.set_sink(sink)
+    return channel, sink
 
 
 async def drop(stream: Stream) -> None:
@@ -357,7 +372,7 @@ async def test_insecure_accepts_anybody_and_warns_once(tls_files: tuple[ClientTl
         with capture_logs() as logs:
             await transport.prepare()
             for url in (f"wss://a.example{PATH}", f"wss://b.example{PATH}"):
-                await drop(await transport.stream_endpoint(SecretUrl(url)).connect_stream())
+                await drop(await transport.stream_endpoint(SecretUrl(url)).connect())
     assert [entry["log_level"] for entry in logs if entry["log_level"] != "debug"] == ["warning"]
 
 
@@ -405,3 +420,66 @@ async def test_half_close_may_wait_for_the_server() -> None:
         assert await wait_lost(sink) is None
         await asyncio.sleep(0.02)
         assert server.peers[0].after[:2] == b"\x88\x82"
+
+
+# -- what the channel for packets is like
+
+
+async def received(peer: Peer, count: int) -> list[Message]:
+    """Wait until the server got so many messages."""
+    with anyio.fail_after(10):
+        while len(messages := MessageDecoder(masked=True).feed(peer.after)) < count:
+            await asyncio.sleep(0.001)
+    return messages
+
+
+@pytest.mark.parametrize("behind_the_answer", [b"", b"\x82\x05early"])
+async def test_each_packet_is_a_message(behind_the_answer: bytes) -> None:
+    async with serve(lambda request: accept(request) + behind_the_answer) as server:
+        channel, sink = await associate(server)
+        channel.send([b"one", b"two"])
+        assert await received(server.peers[0], 2) == [Message(b"one"), Message(b"two")]
+        server.peers[0].stream.write(b"\x02\x03ans\x80\x03wer\x88\x02\x03\xe8")
+        await sink.lost.wait()
+        assert sink.packets == [b"early", b"answer"] if behind_the_answer else [b"answer"]
+        assert sink.error is None
+
+
+@pytest.mark.parametrize("limit", [100, 4088, 65_600])
+async def test_the_size_of_messages_is_what_the_options_say(limit: int) -> None:
+    async with serve() as server:
+        channel, _ = await associate(server, options(packet_max_message=limit))
+        with capture_logs() as logs:
+            channel.send([bytes(limit), bytes(limit + 1), b"after"])
+            channel.send([bytes(limit + 1)])
+        assert await received(server.peers[0], 2) == [Message(bytes(limit)), Message(b"after")]
+        assert [entry["server"] for entry in logs] == ["ws://example.com:80/***"], "the first one is enough"
+        channel.close()
+
+
+async def test_a_channel_that_waits_can_be_checked() -> None:
+    async with serve() as server:
+        transport = WsH1Transport(options(), TransportDeps(Connector(resolver=Redirected(server))))
+        await transport.prepare()
+        endpoint = transport.packet_endpoint(SecretUrl(f"ws://example.com{PATH}"))
+        channel = await endpoint.connect()
+        channel.set_sink(sink := RecordingPacketSink[bytes]())
+        checking = asyncio.create_task(endpoint.check(channel))
+        await asyncio.sleep(0.02)
+        assert not checking.done()
+        server.peers[0].stream.write(b"\x8a\x00")
+        await checking
+        checking = asyncio.create_task(endpoint.check(channel))
+        await asyncio.sleep(0.02)
+        server.peers[0].stream.abort()
+        with pytest.raises(UpstreamError) as caught:
+            await checking
+        assert caught.value.operation == "ping"
+        assert sink.error is not None
+
+
+async def test_a_refused_upgrade_is_the_same_for_packets() -> None:
+    async with serve(lambda _request: REFUSAL % 404) as server:
+        with pytest.raises(UpstreamError, match="wrong path") as caught:
+            await associate(server)
+        assert caught.value.operation == "upgrade"

@@ -86,3 +86,13 @@ def test_close_round_trip(encoder: Encoder, masked: bool) -> None:
 def test_frame_round_trip(encoder: Encoder, masked: bool, size: int, opcode: int) -> None:
     data = bytes(range(128)) * (size // 128) + bytes(size % 128)
     assert MessageDecoder(masked).feed(encoder.frame(opcode, data)) == [Message(data, text=opcode == TEXT)]
+
+
+@ENCODERS
+def test_a_batch_is_the_frames_of_its_packets(encoder: Encoder, masked: bool) -> None:
+    payloads = [os.urandom(size) for size in SIZES]
+    frames = encoder.binary_frames(payloads)
+    for frame, payload in zip(frames, payloads, strict=True):
+        assert len(frame) == len(encoder.frame(BINARY, payload))
+    assert MessageDecoder(masked).feed(b"".join(frames)) == [Message(payload) for payload in payloads]
+    assert len({frame for _ in range(20) for frame in encoder.binary_frames([bytes(10)] * 5)}) == (100 if masked else 1)

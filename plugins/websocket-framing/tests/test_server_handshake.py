@@ -33,6 +33,18 @@ def test_accepts_with_four_lines() -> None:
     )
 
 
+def test_each_path_is_found_and_no_other() -> None:
+    for path in ("/secret", "/s%65cret2"):
+        reply = answer(request(f"GET {path} HTTP/1.1"), "/secret", "/secret2")
+        assert reply.accepted
+        assert reply.path == path.replace("%65", "e")
+    for path in ("/secret3", "/secre", "/"):
+        reply = answer(request(f"GET {path} HTTP/1.1"), "/secret", "/secret2")
+        assert reply.status == 404
+        assert reply.path == ""
+    assert answer(request(), "/secret3", "/secret4").status == 404
+
+
 def test_both_halves_understand_each_other() -> None:
     key = new_key()
     split = split_head(build_request("[::1]:1", "/a?b=c", key, [("User-Agent", "x")]))

@@ -14,8 +14,9 @@ from outline_lb.testing.clock import ClockLoop, run_on_clock, settle
 from outline_lb.testing.streams import FakeStream, RecordingSink
 from outline_lb_websocket.encoder import ClientEncoder, Encoder, ServerEncoder
 from outline_lb_websocket.frames import CLOSE, PING, PONG, FrameError, Role
+from outline_lb_websocket.heartbeat import DEAD
 from outline_lb_websocket.masking import apply_mask
-from outline_lb_websocket.stream import DEAD, UNREAD, WebSocketStream
+from outline_lb_websocket.stream import UNREAD, WebSocketStream
 
 NORMAL_CLOSE: Final = (CLOSE, b"\x03\xe8")
 ROLES = pytest.mark.parametrize("role", list(Role))

@@ -1,4 +1,4 @@
-"""The accepting half: a web server with a single path, which is a WebSocket."""
+"""The accepting half: a web server with two paths at most, which are WebSockets: for streams, and for packets."""
 
 from __future__ import annotations
 
@@ -6,15 +6,30 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from outline_lb.api import Address, Listener, ListenerDeps, SecretUrl, SocketListener, SocketStream, Stream, TlsStream, describe, server_context
+from outline_lb.api import (
+    Address,
+    Drops,
+    Listener,
+    ListenerDeps,
+    PacketChannel,
+    Secret,
+    SecretUrl,
+    SocketListener,
+    SocketStream,
+    Stream,
+    TlsStream,
+    describe,
+    server_context,
+)
 from outline_lb_websocket.frames import Role
 from outline_lb_websocket.head import HeadError
+from outline_lb_websocket.packets import WebSocketPackets
 from outline_lb_websocket.server_handshake import Answer, answer, answer_malformed
 from outline_lb_websocket.stream import WebSocketStream
 
@@ -22,6 +37,9 @@ from .options import ListenOptions
 from .requests import RequestReader
 
 log = structlog.get_logger("ws-h1")
+
+Accepted: TypeAlias = Callable[[Stream], None]
+Associated: TypeAlias = Callable[[PacketChannel[bytes]], None]
 
 ALPN: Final = ("http/1.1",)
 MAX_HANDSHAKES: Final = 1024
@@ -37,6 +55,8 @@ class WsH1Listener(Listener):
 
     def __init__(self, options: ListenOptions, deps: ListenerDeps) -> None:
         self._options = options
+        self._paths = tuple(path.reveal() for path in (options.path, options.packet_path) if path is not None)
+        self._drops = Drops(listener=str(options.address))
         self._bind = deps.bind
         self._socket: SocketListener | None = None
         self._tls: ssl.SSLContext | None = None
@@ -49,8 +69,15 @@ class WsH1Listener(Listener):
         return self._socket.address
 
     def url(self, host: str) -> SecretUrl:
+        return self._url(host, self._options.path)
+
+    def packet_url(self, host: str) -> SecretUrl | None:
+        path = self._options.packet_path
+        return None if path is None else self._url(host, path)
+
+    def _url(self, host: str, path: Secret) -> SecretUrl:
         scheme = "ws" if self._options.tls is None else "wss"
-        return SecretUrl(f"{scheme}://{Address.of(host, self._options.address.port)}{self._options.path.reveal()}")
+        return SecretUrl(f"{scheme}://{Address.of(host, self._options.address.port)}{path.reveal()}")
 
     async def prepare(self) -> None:
         tls = self._options.tls
@@ -58,10 +85,10 @@ class WsH1Listener(Listener):
             self._tls = server_context(tls.certificate, tls.key, ALPN)
         self._socket = self._bind(self._options.address)
 
-    async def serve(self, accepted: Callable[[Stream], None]) -> None:
+    async def serve(self, accepted: Accepted, associated: Associated) -> None:
         assert self._socket is not None, "not prepared"
         async with anyio.create_task_group() as tasks:
-            self._socket.start(partial(self._begin, tasks, accepted))
+            self._socket.start(partial(self._begin, tasks, accepted, associated))
             try:
                 await anyio.sleep_forever()
             finally:
@@ -71,21 +98,21 @@ class WsH1Listener(Listener):
         if self._socket is not None:
             self._socket.close()
 
-    def _begin(self, tasks: TaskGroup, accepted: Callable[[Stream], None], stream: SocketStream) -> None:
+    def _begin(self, tasks: TaskGroup, accepted: Accepted, associated: Associated, stream: SocketStream) -> None:
         if self._handshakes < MAX_HANDSHAKES:
             self._handshakes += 1
-            tasks.start_soon(self._serve_client, stream, accepted)
+            tasks.start_soon(self._serve_client, stream, accepted, associated)
             return
         stream.abort()
         if not self._overloaded:
             self._overloaded = True
             log.warning("too many handshakes at once: turning clients away", address=str(self.address), limit=MAX_HANDSHAKES)
 
-    async def _serve_client(self, lower: SocketStream, accepted: Callable[[Stream], None]) -> None:
+    async def _serve_client(self, lower: SocketStream, accepted: Accepted, associated: Associated) -> None:
         peer = str(lower.peer_address)
         try:
             async with asyncio.timeout(self._options.handshake_timeout):
-                stream = await self._shake_hands(lower, peer)
+                opened = await self._shake_hands(lower, peer)
         except OSError as exc:  # which TimeoutError, ssl.SSLError and StreamError are too
             log.debug("handshake failed", client=peer, error=describe(exc))
             return
@@ -93,10 +120,12 @@ class WsH1Listener(Listener):
             self._handshakes -= 1
             if self._handshakes < MAX_HANDSHAKES // 2:
                 self._overloaded = False
-        if stream is not None:
-            accepted(stream)
+        if isinstance(opened, WebSocketStream):
+            accepted(opened)
+        elif opened is not None:
+            associated(opened)
 
-    async def _shake_hands(self, lower: Stream, peer: str) -> Stream | None:
+    async def _shake_hands(self, lower: Stream, peer: str) -> WebSocketStream | WebSocketPackets | None:
         stream = lower
         if self._tls is not None:
             stream = secured = TlsStream(lower, self._tls, server_side=True)
@@ -112,8 +141,8 @@ class WsH1Listener(Listener):
                 stream.abort()
             raise
 
-    async def _answer_requests(self, requests: RequestReader, stream: Stream, peer: str) -> Stream | None:
-        """Refuse requests until one is the right one, or the last one; then there is no stream."""
+    async def _answer_requests(self, requests: RequestReader, stream: Stream, peer: str) -> WebSocketStream | WebSocketPackets | None:
+        """Refuse requests until one is the right one, or the last one; then there is no WebSocket."""
         while True:
             try:
                 reply = await self._next_answer(requests)
@@ -127,7 +156,7 @@ class WsH1Listener(Listener):
             stream.write(reply.response)
             if reply.accepted:
                 log.debug("WebSocket opened", client=peer, status=101)
-                return WebSocketStream(stream, Role.SERVER, defer_eof_timeout=self._options.defer_eof_timeout, peer=peer)
+                return self._open(stream, reply.path, peer)
             log.debug("request refused", client=peer, status=reply.status)
             if reply.last:
                 break
@@ -135,12 +164,17 @@ class WsH1Listener(Listener):
         stream.close()
         return None
 
+    def _open(self, stream: Stream, path: str, peer: str) -> WebSocketStream | WebSocketPackets:
+        if path == self._options.path.reveal():
+            return WebSocketStream(stream, Role.SERVER, defer_eof_timeout=self._options.defer_eof_timeout, peer=peer)
+        return WebSocketPackets(stream, Role.SERVER, self._drops, peer=peer)
+
     async def _next_answer(self, requests: RequestReader) -> Answer | None:
         """Return the answer to the next request; None if there is none any more."""
         head = await requests.head()
         if head is None:
             return None
-        reply = answer(head, self._options.path.reveal())
+        reply = answer(head, *self._paths)
         if not (reply.accepted or reply.last):
             await requests.skip(reply.body)
         return reply

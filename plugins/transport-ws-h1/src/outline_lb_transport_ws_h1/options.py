@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from outline_lb.api import Address, ClientTls, Secret, parse_duration
 from outline_lb_websocket.head import is_field_value, is_token
+from outline_lb_websocket.packets import CUT_PACKET_MESSAGE
 
 USER_AGENT: Final = "outline-lb/0.1"
 _OWN = ("host", "upgrade", "connection", "content-length", "transfer-encoding")  # and Sec-WebSocket-*
@@ -21,12 +23,14 @@ class ConnectOptions:
     :param headers: further header fields of the request
     :param connect_timeout: seconds for connecting, TLS and the upgrade together
     :param defer_eof_timeout: seconds that our end waits for the server's Close frame; None: it does not wait
+    :param packet_max_message: bytes that a message with a packet may have
     """
 
     tls: ClientTls
     headers: tuple[tuple[str, Secret], ...]
     connect_timeout: float
     defer_eof_timeout: float | None
+    packet_max_message: int = CUT_PACKET_MESSAGE
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> ConnectOptions:
@@ -42,6 +46,7 @@ class ConnectOptions:
             headers=_parse_headers(raw["headers"]),
             connect_timeout=_parse_timeout("connect_timeout", raw),
             defer_eof_timeout=_parse_half_close(raw),
+            packet_max_message=raw["packet_max_message"],
         )
 
 
@@ -59,13 +64,14 @@ class ServerTls:
 
 @dataclass(frozen=True, slots=True)
 class ListenOptions:
-    """How streams are accepted.
+    """How streams and channels for packets are accepted.
 
     :param address: where to listen
-    :param path: the one that is a WebSocket
+    :param path: the one that is a WebSocket for streams
     :param tls: None without TLS
     :param handshake_timeout: seconds for TLS and the request
     :param defer_eof_timeout: seconds that our end waits for the client's Close frame; None: it does not wait
+    :param packet_path: the one that is a WebSocket for packets; None: there is none
     """
 
     address: Address
@@ -73,20 +79,27 @@ class ListenOptions:
     tls: ServerTls | None
     handshake_timeout: float
     defer_eof_timeout: float | None = None
+    packet_path: Secret | None = None
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> ListenOptions:
         """Read a validated node.
 
-        :raises ValueError: if the address, the path or the duration cannot be used
+        :raises ValueError: if the address, a path or the duration cannot be used, or if both paths are the same
         """
-        tls = raw["tls"]
+        tls, path, packet_path = raw["tls"], raw["path"], raw["packet_path"]
+        _check_path("path", path)
+        if packet_path is not None:
+            _check_path("packet_path", packet_path)
+            if unquote_to_bytes(packet_path.reveal()) == unquote_to_bytes(path.reveal()):
+                raise ValueError("packet_path: is the same as path; packets need a path of their own")
         return cls(
             address=Address.parse(raw["address"]),
-            path=_check_path(raw["path"]),
+            path=path,
             tls=None if tls is None else ServerTls(tls["certificate"], tls["key"]),
             handshake_timeout=_parse_timeout("handshake_timeout", raw),
             defer_eof_timeout=_parse_half_close(raw),
+            packet_path=packet_path,
         )
 
 
@@ -116,10 +129,9 @@ def _parse_timeout(name: str, raw: Mapping[str, Any]) -> float:
     return seconds
 
 
-def _check_path(path: Secret) -> Secret:
+def _check_path(name: str, path: Secret) -> None:
     text = path.reveal()
     if not text.startswith("/"):
-        raise ValueError("path: must begin with /")
+        raise ValueError(f"{name}: must begin with /")
     if not text.isascii() or any(char <= " " or char in "?#\x7f" for char in text):
-        raise ValueError("path: holds characters that must be percent-encoded, or a query")
-    return path
+        raise ValueError(f"{name}: holds characters that must be percent-encoded, or a query")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from outline_lb_websocket.packets import CUT_PACKET_MESSAGE, MAX_PACKET_MESSAGE
+
 _DURATION: Final = {"$ref": "outline-lb:defs#/$defs/duration"}
 _FILE: Final = {"$ref": "outline-lb:defs#/$defs/file"}
 
@@ -61,6 +63,14 @@ CONNECT: Final[dict[str, Any]] = {
         },
         "half_close": _HALF_CLOSE,
         "half_close_timeout": {**_HALF_CLOSE_TIMEOUT, "default": "60s"},
+        "packet_max_message": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_PACKET_MESSAGE,
+            "default": CUT_PACKET_MESSAGE,
+            "description": "UDP: the most bytes of a WebSocket message; a larger packet is dropped. Outline's server loses what it does not read at "
+            f"once, so up to {CUT_PACKET_MESSAGE} it gets bursts in portions; {MAX_PACKET_MESSAGE} is for servers that read whole messages",
+        },
     },
 }
 
@@ -74,7 +84,12 @@ LISTEN: Final[dict[str, Any]] = {
             "x-secret": True,
             "type": ["string", "object"],
             "default": "/",
-            "description": "the path that is a WebSocket; any other does not exist",
+            "description": "the path that is a WebSocket for streams (TCP); any other does not exist",
+        },
+        "packet_path": {
+            "anyOf": [{"x-secret": True, "type": ["string", "object"]}, {"type": "null"}],
+            "default": None,
+            "description": "the path that is a WebSocket for packets (UDP); null: there is none",
         },
         "tls": {
             "type": ["object", "null"],

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import structlog
 
 from outline_lb.api import (
     DialError,
+    Drops,
+    PacketTransport,
     ProtocolError,
     Reason,
     SecretUrl,
     StandbyEndpoint,
     Stream,
-    StreamEndpoint,
     StreamTransport,
     TlsStream,
     TransportDeps,
@@ -25,6 +27,7 @@ from outline_lb.api import (
 from outline_lb_websocket.client_handshake import RefusedError, build_request, check_response
 from outline_lb_websocket.frames import Role
 from outline_lb_websocket.key import new_key
+from outline_lb_websocket.packets import WebSocketPackets
 from outline_lb_websocket.stream import WebSocketStream
 
 from .options import ConnectOptions
@@ -35,9 +38,11 @@ log = structlog.get_logger("ws-h1")
 ALPN: Final = ("http/1.1",)
 _PORTS = {"ws": 80, "wss": 443}
 
+WebSocketT = TypeVar("WebSocketT", bound=WebSocketStream | WebSocketPackets)
 
-class WsH1Transport(StreamTransport):
-    """Opens WebSocket connections over HTTP/1.1, one for each stream.
+
+class WsH1Transport(StreamTransport, PacketTransport):
+    """Opens WebSocket connections over HTTP/1.1, one for each stream, and for the packets of each flow.
 
     :param options: how
     :param deps: what opens the TCP connections
@@ -54,19 +59,27 @@ class WsH1Transport(StreamTransport):
         if tls.insecure and not tls.pins:
             log.warning("the servers' certificates are not checked: anybody on the way can be the server", mend="pin its key in tls.pins")
 
-    def stream_endpoint(self, url: SecretUrl) -> StreamEndpoint:
-        return WsH1Endpoint(self, url)
+    def stream_endpoint(self, url: SecretUrl) -> WsH1Endpoint[WebSocketStream]:
+        defer, peer = self.options.defer_eof_timeout, str(url)
+        return WsH1Endpoint(self, url, lambda lower, leftover: WebSocketStream(lower, Role.CLIENT, leftover, defer, peer))
+
+    def packet_endpoint(self, url: SecretUrl) -> WsH1Endpoint[WebSocketPackets]:
+        limit, peer = self.options.packet_max_message, str(url)
+        drops = Drops(server=peer)
+        return WsH1Endpoint(self, url, lambda lower, leftover: WebSocketPackets(lower, Role.CLIENT, drops, leftover, limit, peer))
 
 
-class WsH1Endpoint(StandbyEndpoint):
-    """One server.
+class WsH1Endpoint(StandbyEndpoint[WebSocketT]):
+    """One server, for one kind of traffic.
 
     :param transport: prepared before the first connection
     :param url: with the scheme ``ws`` or ``wss``
+    :param begin: makes what is opened, of the connection and of what came behind the upgrade
     """
 
-    def __init__(self, transport: WsH1Transport, url: SecretUrl) -> None:
+    def __init__(self, transport: WsH1Transport, url: SecretUrl, begin: Callable[[Stream, bytes], WebSocketT]) -> None:
         self._transport = transport
+        self._begin = begin
         self._options = transport.options
         self._url = url
         self._name = str(url)
@@ -74,26 +87,25 @@ class WsH1Endpoint(StandbyEndpoint):
         self._host = str(address).rpartition(":")[0] if address.port == _PORTS[url.scheme] else str(address)
         self._server_name = (self._options.tls.server_name or address.host).rstrip(".")
 
-    async def connect_stream(self) -> Stream:
+    async def connect(self) -> WebSocketT:
         clock = asyncio.get_running_loop().time
         started = clock()
         log.debug("connecting", server=self._name)
         try:
-            stream = await self._connect()
+            link = await self._connect()
         except UpstreamError as exc:
             log.debug("connection failed", server=self._name, error=exc, took=format_duration(clock() - started))
             raise
-        log.debug("WebSocket opened", server=self._name, address=stream.peer_address, status=101, took=format_duration(clock() - started))
-        return stream
+        log.debug("WebSocket opened", server=self._name, address=link.peer_address, status=101, took=format_duration(clock() - started))
+        return link
 
-    async def check_stream(self, stream: Stream) -> None:
-        assert isinstance(stream, WebSocketStream)
+    async def check(self, link: WebSocketT) -> None:
         try:
-            await stream.ping()
+            await link.ping()
         except OSError as exc:
             raise UpstreamError("ping", exc) from exc
 
-    async def _connect(self) -> Stream:
+    async def _connect(self) -> WebSocketT:
         connector, timeout = self._transport.connector, self._options.connect_timeout
         operation = "resolve"
         try:
@@ -131,7 +143,7 @@ class WsH1Endpoint(StandbyEndpoint):
                 raise
         return stream
 
-    async def _upgrade(self, lower: Stream) -> Stream:
+    async def _upgrade(self, lower: Stream) -> WebSocketT:
         key = new_key()
         headers = [(name, value.reveal()) for name, value in self._options.headers]
         lower.write(build_request(self._host, self._url.reveal_target(), key, headers))
@@ -141,4 +153,4 @@ class WsH1Endpoint(StandbyEndpoint):
         except BaseException:
             lower.abort()
             raise
-        return WebSocketStream(lower, Role.CLIENT, leftover, self._options.defer_eof_timeout, self._name)
+        return self._begin(lower, leftover)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Final
 
 from outline_lb.api import ROOM, Buffer
@@ -61,6 +62,13 @@ class Encoder(ABC):
         """
 
     @abstractmethod
+    def binary_frames(self, payloads: Sequence[bytes]) -> list[bytes]:
+        """Return as many binary messages, each in one frame.
+
+        :param payloads: each any number of bytes
+        """
+
+    @abstractmethod
     def _behind_header(self, size: int) -> Buffer:
         """Return a message whose payload is in its place already."""
 
@@ -72,6 +80,9 @@ class ServerEncoder(Encoder):
 
     def frame(self, opcode: int, payload: Buffer) -> bytes:
         return _header(opcode, len(payload), 0) + payload
+
+    def binary_frames(self, payloads: Sequence[bytes]) -> list[bytes]:
+        return [_header(BINARY, len(payload), 0) + payload for payload in payloads]
 
     def _behind_header(self, size: int) -> Buffer:
         header = _header(BINARY, size, 0)
@@ -88,6 +99,14 @@ class ClientEncoder(Encoder):
     def frame(self, opcode: int, payload: Buffer) -> bytes:
         mask = os.urandom(4)
         return _header(opcode, len(payload), 0x80) + mask + apply_mask(payload, mask)
+
+    def binary_frames(self, payloads: Sequence[bytes]) -> list[bytes]:
+        masks, start, frames = os.urandom(4 * len(payloads)), 0, []  # one system call for all of them
+        for payload in payloads:
+            mask = masks[start : start + 4]
+            start += 4
+            frames.append(_header(BINARY, len(payload), 0x80) + mask + apply_mask(payload, mask))
+        return frames
 
     def _behind_header(self, size: int) -> Buffer:
         mask = os.urandom(4)

@@ -13,7 +13,8 @@ from typing import Final
 from outline_lb.api import AbortedError, Address, Buffer, Stream, StreamError, StreamSink, TruncatedError
 
 from .encoder import ClientEncoder, ServerEncoder
-from .frames import BINARY, CLOSE, NORMAL, PONG, TEXT, Close, FrameError, Role
+from .frames import BINARY, CLOSE, NORMAL, TEXT, Close, FrameError, Role
+from .heartbeat import Pongs
 from .message_decoder import Message, MessageDecoder
 from .parser import MAX_MESSAGE
 
@@ -95,7 +96,7 @@ class WebSocketMessages(StreamSink):
         "_lost",
         "_lower",
         "_paused",
-        "_pong",
+        "_pongs",
         "_role",
         "_sink",
         "_timer",
@@ -116,7 +117,7 @@ class WebSocketMessages(StreamSink):
         self._failure: Exception | None = None  # why it did, other than by the closing handshake
         self._lost: tuple[Exception | None] | None = None
         self._full = False
-        self._pong: bytes | None = None  # what to answer as soon as there is room
+        self._pongs = Pongs(self._encoder)
         self._leftover = bool(leftover)
         self._paused = True
         lower.set_sink(self)
@@ -140,13 +141,9 @@ class WebSocketMessages(StreamSink):
             self._close_received(decoder.close)
 
     def _answer_pings(self) -> None:
-        """All of them in one write; while there is no room, the last stands for all (section 5.5.3)."""
-        pings = self._decoder.pings
-        if self._full:
-            self._pong = pings[-1]
-        elif not self._close_sent:
-            self._lower.write(b"".join(self._encoder.control(PONG, payload) for payload in pings))
-        pings.clear()
+        pongs = self._pongs.answer(self._decoder.pings, self._full)
+        if not self._close_sent:
+            self._lower.write(pongs)
 
     def _fail(self, error: FrameError) -> None:
         """Tell the peer what it did wrong, and end (section 7.1.7): by closing, because a reset could overtake what the peer is to hear."""
@@ -183,9 +180,7 @@ class WebSocketMessages(StreamSink):
         self._full = False
         if self._over:
             return
-        if self._pong is not None:
-            payload, self._pong = self._pong, None
-            self._lower.write(self._encoder.control(PONG, payload))
+        self._lower.write(self._pongs.kept())
         self._sink.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:

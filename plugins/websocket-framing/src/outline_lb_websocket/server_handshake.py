@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -39,12 +40,14 @@ class Answer:
     :param response: the bytes to send
     :param body: bytes of the request's body, which come before the next request
     :param last: whether the connection ends after the response, unless the request was accepted
+    :param path: which of the paths was accepted
     """
 
     status: int
     response: bytes
     body: int = 0
     last: bool = True
+    path: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -52,11 +55,11 @@ class Answer:
         return self.status == _SWITCHING
 
 
-def answer(head: bytes, path: str) -> Answer:
+def answer(head: bytes, *paths: str) -> Answer:
     """Answer a request.
 
     :param head: what `split_head` returned
-    :param path: the only one that there is; its query does not matter
+    :param paths: those that there are; the query of a request does not matter
     """
     try:
         request = Head.parse(head)
@@ -65,13 +68,14 @@ def answer(head: bytes, path: str) -> Answer:
         body = _body(request)
     except HeadError as exc:
         return answer_malformed(exc)
-    if not hmac.compare_digest(unquote_to_bytes(asked), unquote_to_bytes(path)):
+    path = _find(asked, paths)
+    if path is None:
         status, text, field = 404, "404 page not found\n", ""
     else:
         status = _check(request, method, host if authority is None else authority)
         text, field = f"{HTTPStatus(status).phrase}\n", _VERSION
-    if status == _SWITCHING:
-        return _accept(request.single("sec-websocket-key"))
+    if status == _SWITCHING and path is not None:
+        return _accept(request.single("sec-websocket-key"), path)
     last = body is None or "close" in request.tokens("connection")
     return Answer(status, _refusal(status, field, text, method, last), body or 0, last)
 
@@ -97,6 +101,13 @@ def parse_request_line(line: str) -> tuple[str, str | None, str]:
     if target is None or _BAD_ESCAPE.search(target["path"]):
         raise HeadError("a request target that is neither a path nor a URL")
     return parts[0], target["authority"], target["path"]
+
+
+def _find(asked: str, paths: Sequence[str]) -> str | None:
+    """Return the path that is meant. All are compared, and each in constant time, for they are secrets."""
+    wanted = unquote_to_bytes(asked)
+    found = [path for path in paths if hmac.compare_digest(wanted, unquote_to_bytes(path))]
+    return found[0] if found else None
 
 
 def _host(request: Head) -> str:
@@ -149,9 +160,9 @@ def _same_origin(request: Head, host: str) -> bool:
         return False
 
 
-def _accept(key: str) -> Answer:
+def _accept(key: str, path: str) -> Answer:
     lines = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept_of(key)}")
-    return Answer(_SWITCHING, ("\r\n".join(lines) + "\r\n\r\n").encode())
+    return Answer(_SWITCHING, ("\r\n".join(lines) + "\r\n\r\n").encode(), path=path)
 
 
 def _refusal(status: int, field: str, text: str, method: str, last: bool) -> bytes:

@@ -15,14 +15,11 @@ from outline_lb.api import ROOM, AbortedError, Buffer, GoingAwayError, Hop, Stre
 
 from .decoder import FrameDecoder
 from .encoder import PAYLOAD_ROOM, ClientEncoder, ServerEncoder
-from .frames import CLOSE, NORMAL, PING, PONG, Close, FrameError, Role
+from .frames import CLOSE, NORMAL, Close, FrameError, Role
+from .heartbeat import Heartbeat, Pongs
 
 log = structlog.get_logger("websocket")
 
-QUIET: Final = 2
-"""Calls of `keep_alive` without a byte from the server before it is pinged."""
-DEAD: Final = 5
-"""Calls of `keep_alive` without a byte from the server, three pings among them, before it counts as gone."""
 UNREAD: Final = (58.0, 65.0)
 """Between so many seconds after the upgrade, Outline servers end streams that they could not read (59 s, and what the Close took on its way)."""
 
@@ -45,7 +42,6 @@ class WebSocketStream(Hop):
     """
 
     __slots__ = (
-        "_answered",
         "_decoder",
         "_defer_eof_timeout",
         "_encoder",
@@ -55,14 +51,14 @@ class WebSocketStream(Hop):
         "_failure",
         "_full",
         "_heard",
+        "_heartbeat",
         "_leftover",
         "_opened",
         "_paused",
         "_peer",
-        "_pong",
+        "_pongs",
         "_role",
         "_sent",
-        "_silence",
         "_timer",
     )
 
@@ -78,12 +74,11 @@ class WebSocketStream(Hop):
         self._sent: int | None = None  # the code in it
         self._failure: Exception | None = None  # what is over because of us
         self._full = False
-        self._pong: bytes | None = None  # what to answer as soon as there is room
+        self._pongs = Pongs(self._encoder)
         self._leftover = bool(leftover)
         self._opened = asyncio.get_running_loop().time()
         self._heard = False  # any payload
-        self._answered: asyncio.Future[None] | None = None  # who waits for anything to come
-        self._silence = 0  # calls of `keep_alive` since something came
+        self._heartbeat = Heartbeat(self._encoder)
         self._paused = True
         super().__init__(lower)
 
@@ -92,9 +87,7 @@ class WebSocketStream(Hop):
     def data_received(self, data: Buffer) -> None:
         if self.over:
             return
-        self._silence = 0
-        if self._answered is not None:
-            self._tell_answered(None)
+        self._heartbeat.heard()
         decoder = self._decoder
         try:
             pieces = decoder.feed(data)
@@ -110,14 +103,7 @@ class WebSocketStream(Hop):
             self._close_received(decoder.close)
 
     def _answer_pings(self) -> None:
-        """All of them in one write; while there is no room, the last stands for all (section 5.5.3)."""
-        pings = self._decoder.pings
-        if self._full:
-            self._pong = pings[-1]
-            pings.clear()
-            return
-        pongs = b"".join(self._encoder.control(PONG, payload) for payload in pings)
-        pings.clear()
+        pongs = self._pongs.answer(self._decoder.pings, self._full)
         if not (self._eof_sent or self.over):
             self.lower.write(pongs)
 
@@ -184,10 +170,8 @@ class WebSocketStream(Hop):
         self._full = False
         if self.over:
             return
-        if self._pong is not None:
-            payload, self._pong = self._pong, None
-            if not self._eof_sent:
-                self.lower.write(self._encoder.control(PONG, payload))
+        if not self._eof_sent:
+            self.lower.write(self._pongs.kept())
         self.upper.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -196,8 +180,7 @@ class WebSocketStream(Hop):
             exc = self._failure
         elif self._eof_received and self._eof_sent and not self._full:  # how the connection itself ends means nothing any more
             exc = None
-        if self._answered is not None:
-            self._tell_answered(exc or TruncatedError("the server ended the connection"))
+        self._heartbeat.lost(exc or TruncatedError("the server ended the connection"))
         self._log_end(exc)
         super().connection_lost(exc)
 
@@ -276,12 +259,11 @@ class WebSocketStream(Hop):
         """
         listening = not (self._paused or self._eof_received)
         if listening and not (self.over or self._full or self._eof_sent) and self._role is Role.CLIENT:
-            self._silence = DEAD - 1 if doubt else self._silence + 1
-            if self._silence >= DEAD:
+            ping = self._heartbeat.due(doubt)
+            if ping is None:
                 self.abort(TimeoutError("the server does not answer pings"))
                 return
-            if self._silence >= QUIET:
-                self.lower.write(self._encoder.control(PING, b""))
+            self.lower.write(ping)
         super().keep_alive(doubt)
 
     async def ping(self) -> None:
@@ -289,20 +271,8 @@ class WebSocketStream(Hop):
 
         :raises OSError: if the stream ends before, with what ended it
         """
-        self._answered = asyncio.get_running_loop().create_future()
-        self.lower.write(self._encoder.control(PING, b""))
-        try:
-            await self._answered
-        finally:
-            self._answered = None
-
-    def _tell_answered(self, exc: Exception | None) -> None:
-        assert self._answered is not None
-        if not self._answered.done():
-            if exc is None:
-                self._answered.set_result(None)
-            else:
-                self._answered.set_exception(exc)
+        self.lower.write(self._heartbeat.ask())
+        await self._heartbeat.answered()
 
     def _deliver_kept(self) -> None:
         """What came behind the handshake; the end, if it came while nothing could be told any more."""

@@ -337,3 +337,19 @@ def test_the_deviation_is_the_average_distance_of_samples_from_the_latency() -> 
         found.succeeded(now, None)
         found.succeeded(now, 0.1)
     assert found.deviation < 0.001
+
+
+def test_it_is_sound_until_it_is_down_or_had_a_cooldown() -> None:
+    found = Health(HealthOptions(fail_threshold=2))
+    assert found.sound
+    found.failed(0)
+    assert found.sound
+    found.failed(1)
+    assert not found.sound
+    found.succeeded(2, None)
+    assert found.sound
+    found.dial_failed(3)
+    found.succeeded(4, None)
+    assert not found.sound
+    found.dial_succeeded(500, None)
+    assert found.sound

@@ -150,6 +150,8 @@ class Balancer(StreamDialer):
 
         One that may be tried again is not left for another of that kind: a flow would go to and fro between the two.
         """
+        if health.sound:  # as it is nearly always, and this is asked for each batch of packets
+            return False
         now = asyncio.get_running_loop().time()
         if (health.state is not State.DOWN and not health.cooldown_left(now)) or health.available(now):
             return False

@@ -82,6 +82,11 @@ class Health:
         self.doubted = False
         self.broken = 0
 
+    @property
+    def sound(self) -> bool:
+        """Whether it is available at any time: not down, and there was no cooldown since a flow was opened."""
+        return self.state is not State.DOWN and not self._ejected_until
+
     def available(self, now: float) -> bool:
         """Tell whether new flows may come: not in a cooldown, and up, or half-open with no flow that tries."""
         if now < self._ejected_until:

@@ -46,7 +46,7 @@ class Association(PacketChannel[Packet], StreamSink):
     """
 
     __slots__ = (
-        *("_client", "_deps", "_drops", "_ended", "_headers", "_idle_timeout", "_over", "_sink", "_sock", "_source", "_stream", "_timer"),
+        *("_client", "_clock", "_deps", "_drops", "_ended", "_headers", "_idle_timeout", "_over", "_sink", "_sock", "_source", "_stream", "_timer"),
         *("_user", "used"),
     )
 
@@ -62,6 +62,7 @@ class Association(PacketChannel[Packet], StreamSink):
         ended: Callable[[Association], object],
     ) -> None:
         loop = asyncio.get_running_loop()
+        self._clock = loop.time  # to ask for the running loop takes longer than for its time
         self.used = loop.time()  # when the last packet went through
         self._stream = stream
         self._sock = sock
@@ -118,7 +119,7 @@ class Association(PacketChannel[Packet], StreamSink):
         packets = self._open(datagrams)
         if not packets:
             return
-        self.used = asyncio.get_running_loop().time()
+        self.used = self._clock()
         if first:
             self._carry(packets)
         else:
@@ -170,7 +171,7 @@ class Association(PacketChannel[Packet], StreamSink):
         source = self._source
         if self._over or source is None:  # a client whose port is not known gets nothing
             return
-        self.used = asyncio.get_running_loop().time()
+        self.used = self._clock()
         send, seal = self._sock.send, self._headers.seal
         for packet in packets:
             send(seal(packet), source)

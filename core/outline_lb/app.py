@@ -118,13 +118,13 @@ class App:
 
     async def _drain(self, carrier: Carrier, patience: anyio.CancelScope) -> None:
         seconds = self._settings.drain_timeout
-        log.info("stopping", by=self._stopped_by, flows=carrier.active, drain_timeout=f"{seconds:g}s")
-        notify("STOPPING=1", f"{STATUS}waiting for {carrier.active} flows")
+        log.info("stopping", by=self._stopped_by, flows=carrier.streams, drain_timeout=f"{seconds:g}s")
+        notify("STOPPING=1", f"{STATUS}waiting for {carrier.streams} flows")
         patience.deadline = anyio.current_time() + seconds
         with patience:
             await carrier.drained()
-        if carrier.active:
-            log.warning("aborting flows", flows=carrier.active)
+        if carrier.streams:
+            log.warning("aborting flows", flows=carrier.streams)
         log.info("stopped")
 
     async def _watch(self) -> None:

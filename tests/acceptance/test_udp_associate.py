@@ -159,6 +159,7 @@ async def test_one_too_many_ends_the_least_recently_used(start: StartProgram, ec
     proxy = await start("proxy", config(max_associations=2))
     async with associated(proxy.address) as one, associated(proxy.address) as two:
         assert await two.ask(echo.address, b"two") == b"two"
+        await asyncio.sleep(0.01)  # the clock of uvloop's loop goes in steps of a millisecond
         assert await one.ask(echo.address, b"one") == b"one"
         async with associated(proxy.address) as three:
             await two.ended()
@@ -247,28 +248,20 @@ async def test_packets_that_nobody_carries_are_refused_with_the_reason(start: St
     assert why in (await proxy.logged("handshake refused"))["reason"]
 
 
-async def test_a_program_that_ends_gives_running_associations_their_time(start: StartProgram, echo: UdpOrigin) -> None:
+async def test_a_program_that_ends_waits_for_streams_and_carries_packets_meanwhile(start: StartProgram, echo: UdpOrigin, origin: Address) -> None:
     proxy = await start("proxy", config("1h"))
+    stream = await connect(proxy.address, origin)
     async with associated(proxy.address) as running, associated(proxy.address) as unused:
         assert await running.ask(echo.address, b"before") == b"before"
         proxy.process.send_signal(signal.SIGTERM)
         assert (await proxy.logged("stopping"))["flows"] == 1
         assert await running.ask(echo.address, b"after") == b"after"
         assert proxy.process.returncode is None
-        running.close()
+        stream.close()
         assert await asyncio.wait_for(proxy.process.wait(), 10) == 0
+        await running.ended()
         await unused.ended()
     assert not proxy.events("aborting flows")
-
-
-async def test_an_association_that_takes_too_long_is_ended(start: StartProgram, echo: UdpOrigin) -> None:
-    proxy = await start("proxy", config("300ms"))
-    async with associated(proxy.address) as association:
-        assert await association.ask(echo.address, b"before") == b"before"
-        proxy.process.send_signal(signal.SIGTERM)
-        await association.ended()
-        assert await asyncio.wait_for(proxy.process.wait(), 10) == 0
-    assert (await proxy.logged("aborting flows"))["flows"] == 1
 
 
 async def test_an_association_outlives_its_frontend(start: StartProgram, echo: UdpOrigin, tmp_path: Path) -> None:

@@ -39,12 +39,17 @@ class Carrier:
 
     @property
     def active(self) -> int:
-        """Flows that are not over, those without a stream yet among them."""
-        return self._dialling + len(self._flows) + len(self._channels)
+        """Flows that are not over."""
+        return self.streams + len(self._channels)
+
+    @property
+    def streams(self) -> int:
+        """Those of streams, the ones that have none yet among them."""
+        return self._dialling + len(self._flows)
 
     async def drained(self) -> None:
-        """Wait until no flow is left."""
-        while self.active:
+        """Wait until no stream is left. Nobody waits for packets: they have no end of their own, and can go on elsewhere."""
+        while self.streams:
             self._idle = anyio.Event()
             await self._idle.wait()
 
@@ -141,10 +146,9 @@ class Carrier:
 
     def _packets_over(self, client: PacketChannel[Packet]) -> None:
         del self._channels[client]
-        self._look_idle()
 
     def _look_idle(self) -> None:
-        if not self.active:
+        if not self.streams:
             self._idle.set()
 
 

@@ -52,6 +52,15 @@ async def connect(proxy: Address, target: Address, user: tuple[str, str] | None 
 
     :raises SocksRefusedError: with the reply code
     """
+    reader, writer, bound = await request(proxy, b"\x05\x01\x00" + encode_address(target), user)
+    return Connection(reader, writer, bound)
+
+
+async def request(proxy: Address, message: bytes, user: tuple[str, str] | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Address]:
+    """Ask a SOCKS5 proxy for something; return the connection to it, and the address in its reply.
+
+    :raises SocksRefusedError: with the reply code
+    """
     reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
     try:
         writer.write(b"\x05\x01\x02" if user else b"\x05\x01\x00")
@@ -60,7 +69,7 @@ async def connect(proxy: Address, target: Address, user: tuple[str, str] | None 
             name, password = user[0].encode(), user[1].encode()
             writer.write(bytes((1, len(name))) + name + bytes((len(password),)) + password)
             assert await reader.readexactly(2) == b"\x01\x00"
-        writer.write(b"\x05\x01\x00" + encode_address(target))
+        writer.write(message)
         reply = await reader.readexactly(4)
         if reply[1]:
             raise SocksRefusedError(reply[1])
@@ -70,7 +79,7 @@ async def connect(proxy: Address, target: Address, user: tuple[str, str] | None 
     except BaseException:
         writer.close()
         raise
-    return Connection(reader, writer, decoded[0])
+    return reader, writer, decoded[0]
 
 
 @dataclass

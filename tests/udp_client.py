@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Final
 
-from client import SocksRefusedError
+from client import request
 from udp_origin import BUFFER
 
 from outline_lb.base.address import Address, decode_address, encode_address
@@ -83,26 +83,12 @@ async def associate(proxy: Address, user: tuple[str, str] | None = None) -> Asso
     :param user: name and password
     :raises SocksRefusedError: with the reply code
     """
-    reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+    reader, writer, relay = await request(proxy, b"\x05\x03\x00\x01" + bytes(6), user)
     try:
-        writer.write(b"\x05\x01\x02" if user else b"\x05\x01\x00")
-        assert await reader.readexactly(2) == (b"\x05\x02" if user else b"\x05\x00")
-        if user:
-            name, password = user[0].encode(), user[1].encode()
-            writer.write(bytes((1, len(name))) + name + bytes((len(password),)) + password)
-            assert await reader.readexactly(2) == b"\x01\x00"
-        writer.write(b"\x05\x03\x00\x01" + bytes(6))
-        reply = await reader.readexactly(4)
-        rest = await reader.readexactly(18 if reply[3] == 4 else 6)
-        if reply[1]:
-            raise SocksRefusedError(reply[1])
-        found = decode_address(reply[3:] + rest)
-        assert found is not None
-        sock = _connected(found[0])
+        return Association(proxy, relay, (reader, writer), _connected(relay))
     except BaseException:
         writer.close()
         raise
-    return Association(proxy, found[0], (reader, writer), sock)
 
 
 @contextlib.asynccontextmanager

@@ -116,10 +116,7 @@ class Connector:
         :raises DialError: with the operation ``socket``, ``bind`` or ``connect``
         """
         family, name = candidate
-        try:
-            sock = socket.socket(family, socket.SOCK_DGRAM)
-        except OSError as exc:
-            raise DialError("socket", exc) from exc
+        sock = _socket(family, socket.SOCK_DGRAM)
         operation = "bind"
         try:
             if family == socket.AF_INET6:  # each socket its family: a bound one would also take what comes over IPv4
@@ -169,10 +166,7 @@ class Connector:
         return winner
 
     async def _open(self, family: socket.AddressFamily, name: tuple[str, int]) -> socket.socket:
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as exc:
-            raise DialError("socket", exc) from exc
+        sock = _socket(family, socket.SOCK_STREAM)
         operation = "bind"
         try:
             sock.setblocking(False)
@@ -205,6 +199,13 @@ class Connector:
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             raise OSError(error, os.strerror(error))
+
+
+def _socket(family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+    try:
+        return socket.socket(family, kind)
+    except OSError as exc:
+        raise DialError("socket", exc) from exc
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -21,7 +21,7 @@ from outline_lb.selection.policy import OnlyPolicy, Policy
 from outline_lb.testing.candidates import fake_flow
 from outline_lb.testing.packets import FakeChannel, RecordingPacketSink
 
-TARGET = Address("192.0.2.9", 53)
+TARGET = Address("192.0.2.9", 443)
 REFUSED = UpstreamError("connect", ConnectionRefusedError(111, "refused"))
 
 

@@ -1,4 +1,4 @@
-"""What integration, acceptance and interop tests share: certificates, an origin, and programs that end with the test."""
+"""What integration, acceptance and interop tests share: certificates, an origin, figures, and programs that end with the test."""
 
 from __future__ import annotations
 
@@ -98,3 +98,16 @@ async def start(tmp_path: Path) -> AsyncIterator[StartProgram]:
     yield start_program
     await asyncio.gather(*(program.stop() for program in programs))
     assert [line for program in programs for line in leaks(program.log.read_bytes(), secrets)] == []
+
+
+@pytest.fixture
+def record(record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Return a function that keeps a figure in the report, and prints it."""
+
+    def keep(name: str, value: float | str, unit: str = "") -> None:
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        record_property(name, f"{text} {unit}".strip())
+        with capsys.disabled():
+            print(f"\n  {request.node.name}: {name}: {text} {unit}".rstrip(), end="")
+
+    return keep

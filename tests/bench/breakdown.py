@@ -16,7 +16,7 @@ from .processes import BenchError, Workshop
 from .scenarios import FULL, SCENARIOS, Place
 from .servers import SERVERS, origin
 
-PROFILES: Final = tuple(scenario.name.replace(" × ", "-") for scenario in SCENARIOS if scenario.run)
+PROFILES: Final = tuple(scenario.word for scenario in SCENARIOS if scenario.run)
 """What can be profiled: scenarios, such as ``down-1``."""
 
 TIMEOUT: Final = 300.0
@@ -48,8 +48,10 @@ def profile(workshop: Workshop, name: str, cipher: str, server: str) -> str:
         raise BenchError(f"there is no server {server}")
     if missing := kind.missing():
         raise BenchError(missing)
-    (scenario,) = (each for each in SCENARIOS if each.name.replace(" × ", "-") == name)
+    (scenario,) = (each for each in SCENARIOS if each.word == name)
     assert scenario.run
+    if not scenario.fits(server, cipher):
+        raise BenchError(f"{name} is for {', '.join(scenario.servers)} and {', '.join(scenario.ciphers)}")
     data = workshop.folder / "perf.data"
     with origin(workshop, kind.origin_host) as target:
         place = Place(workshop, kind.start(workshop, cipher), target, cipher)
@@ -58,7 +60,7 @@ def profile(workshop: Workshop, name: str, cipher: str, server: str) -> str:
         command = [perf, "record", "-q", "-e", "cpu-clock", "-F", "1999", "-g", "-p", str(client.process.pid), "-o", str(data)]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL) as recorder:
             try:
-                figures = scenario.run(place, client, replace(FULL, megabytes=400, seconds=6))
+                figures = scenario.run(place, client, replace(FULL, megabytes=400, seconds=60 if kind.packets else 6))
             finally:
                 recorder.send_signal(signal.SIGINT)
                 recorder.wait(TIMEOUT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from interop.v2ray import client_config
 from outline_lb.base.address import Address
 
 from .processes import Running, Workshop
-from .servers import SECRET, Endpoint, program
+from .servers import MESSAGES, PLAIN, SECRET, Endpoint, Server, program
 
 OURS: Final = "outline-lb"
 WITHOUT_UVLOOP: Final = "outline-lb without uvloop"
@@ -42,17 +42,21 @@ class Contender:
         """Return why it cannot run here; empty if it can."""
         return f"not installed: {self.needs}" if self.needs and program(self.needs) is None else ""
 
+    def fits(self, server: Server) -> bool:
+        """Tell whether it can go through a server: nobody else sends datagrams as WebSocket messages."""
+        return not self.needs or server.packets != MESSAGES
+
 
 def _ours(*python: str) -> Callable[[Workshop, Endpoint, str], Running]:
     def start(workshop: Workshop, server: Endpoint, cipher: str) -> Running:
         port = free_port()
-        upstream = {
-            "tcp": f"wss://127.0.0.1:{server.port}{server.path}",
-            "transport": {"type": "ws-h1", "tls": {"ca": str(workshop.ca)}},
-            "cipher": cipher,
-            "secret": SECRET,
-            "half_close": "defer" if server.closes_both else "close-frame",
+        url, transport = f"wss://127.0.0.1:{server.port}{server.path}", {"type": "ws-h1", "tls": {"ca": str(workshop.ca)}}
+        ways: Mapping[str, Mapping[str, object]] = {
+            "": {"tcp": url, "transport": transport, "half_close": "defer" if server.closes_both else "close-frame"},
+            MESSAGES: {"udp": url, "transport": transport},
+            PLAIN: {"udp": f"udp://127.0.0.1:{server.port}"},
         }
+        upstream = {**ways[server.packets], "cipher": cipher, "secret": SECRET}
         frontend = {"type": "socks5", "listen": f"127.0.0.1:{port}"}
         config = {"version": 1, "frontends": {"local": frontend}, "upstreams": {"server": upstream}}
         return workshop.start([sys.executable, *python, "run", "-c", workshop.write(f"client-{port}.yaml", json.dumps(config))], port)
@@ -64,8 +68,12 @@ def _ray(name: str, *arguments: str) -> Callable[[Workshop, Endpoint, str], Runn
     def start(workshop: Workshop, server: Endpoint, cipher: str) -> Running:
         port = free_port()
         config = client_config(port, Address("127.0.0.1", server.port), cipher)
-        tls = {"serverName": "localhost", "certificates": [{"usage": "verify", "certificateFile": str(workshop.ca)}]}
-        config["outbounds"][0]["streamSettings"] |= {"tlsSettings": tls, "wsSettings": {"path": server.path}}
+        if server.packets:
+            config["inbounds"][0]["settings"] = {"udp": True, "ip": "127.0.0.1"}
+            del config["outbounds"][0]["streamSettings"]
+        else:
+            tls = {"serverName": "localhost", "certificates": [{"usage": "verify", "certificateFile": str(workshop.ca)}]}
+            config["outbounds"][0]["streamSettings"] |= {"tlsSettings": tls, "wsSettings": {"path": server.path}}
         config["log"] = {"loglevel": "error", "access": "none"}
         return workshop.start([str(program(name)), *arguments, workshop.write(f"client-{port}.json", json.dumps(config))], port)
 

@@ -13,6 +13,7 @@ from .results import Run
 PARTS: Final[Mapping[str, Callable[[Run], str]]] = {
     "targets": report.targets,
     "figures": report.figures,
+    "packets": report.packets,
     "units": report.units,
     "about": report.about,
 }

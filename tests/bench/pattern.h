@@ -20,7 +20,7 @@ static void make_pattern(void) {
     memcpy(pattern + PATTERN_SIZE, pattern, PIECE);
 }
 
-static int send_all(int fd, const void *data, size_t size) {
+static inline int send_all(int fd, const void *data, size_t size) {
     const char *at = data;
     while (size) {
         ssize_t sent = send(fd, at, size, MSG_NOSIGNAL);
@@ -30,7 +30,7 @@ static int send_all(int fd, const void *data, size_t size) {
     return 0;
 }
 
-static int receive_all(int fd, void *data, size_t size) {
+static inline int receive_all(int fd, void *data, size_t size) {
     char *at = data;
     while (size) {
         ssize_t got = recv(fd, at, size, 0);
@@ -40,7 +40,7 @@ static int receive_all(int fd, void *data, size_t size) {
     return 0;
 }
 
-static int send_pattern(int fd, uint64_t size) {
+static inline int send_pattern(int fd, uint64_t size) {
     for (uint64_t sent = 0; sent < size;) {
         size_t piece = size - sent < PIECE ? (size_t)(size - sent) : PIECE;
         if (send_all(fd, pattern + sent % PATTERN_SIZE, piece)) return -1;
@@ -50,7 +50,7 @@ static int send_pattern(int fd, uint64_t size) {
 }
 
 /* Receives `size` bytes and compares them with the pattern; returns 0 if all came and all are right. */
-static int receive_pattern(int fd, uint64_t size) {
+static inline int receive_pattern(int fd, uint64_t size) {
     char *buffer = malloc(PIECE);
     uint64_t done = 0;
     while (done < size) {

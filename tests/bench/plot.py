@@ -9,8 +9,9 @@ from html import escape
 from typing import Final
 
 from .contenders import OURS, V2RAY, XRAY
+from .packets import PER_CPU
 from .results import Ratio, Result, Run
-from .scenarios import AES, CHACHA
+from .scenarios import AES, CHACHA, PLAIN_SERVER, SIZES
 
 PEERS: Final = {V2RAY: "one", XRAY: "two"}
 """Whom we are compared with, and how they look."""
@@ -31,17 +32,25 @@ _STYLE: Final = (
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the picture: a cost, of which less is better."""
+    """One line of the picture: a cost, of which less is better.
+
+    :param inverse: the figure says what was had for a cost
+    """
 
     label: str
     scenario: str
     figure: str
     server: str = "v2ray"
     cipher: str = CHACHA
+    inverse: bool = False
 
     def result(self, run: Run) -> Result | None:
         """Return what it shows, if that was measured."""
         return run.find(self.scenario, self.server, self.cipher, self.figure)
+
+    def ratio(self, result: Result, peer: str) -> Ratio | None:
+        """Return how our cost compares with a peer's."""
+        return result.ratio(peer, OURS) if self.inverse else result.ratio(OURS, peer)
 
 
 _CPU: Final = "CPU s/GB"
@@ -62,6 +71,10 @@ ROWS: Final = (
     Row("new flows without a pause, CPU of each", "flows", "CPU ms/flow"),
     Row("50 new flows a second, median time", "paced", "p50 ms"),
     Row("memory of an idle flow", "memory", "KB/flow at 1000"),
+    *(Row(f"datagrams of {size} B, CPU of each", f"udp × 1, {size} B", PER_CPU, PLAIN_SERVER, inverse=True) for size in SIZES),
+    *(Row(f"the same, 100 associations, {size} B", f"udp × 100, {size} B", PER_CPU, PLAIN_SERVER, inverse=True) for size in SIZES),
+    Row("datagram there and back, median time", "udp echo", "p50 µs", PLAIN_SERVER),
+    Row("memory of an idle association", "udp memory", "KB/association at 1000", PLAIN_SERVER),
 )
 
 
@@ -80,7 +93,7 @@ def draw(run: Run) -> str:
         middle = _TOP + _ROW * index + _ROW // 2
         parts.append(f'<text x="{_LEFT - 14}" y="{middle + 4}" text-anchor="end">{escape(row.label)}</text>')
         for offset, peer in zip((-5, 5), PEERS, strict=True):
-            if ratio := result.ratio(OURS, peer):
+            if ratio := row.ratio(result, peer):
                 parts += _mark(ratio, middle + offset, PEERS[peer])
     return "\n".join([*parts, "</svg>"]) + "\n"
 

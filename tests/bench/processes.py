@@ -15,6 +15,8 @@ import trustme
 from client import can_connect
 
 HERE: Final = Path(__file__).parent
+PROGRAMS: Final = ("load", "origin", "udp")
+"""Ours, in C."""
 START_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 5.0
 
@@ -70,7 +72,7 @@ class Workshop:
         authority.cert_pem.write_to_path(str(self.ca))
         certificate.cert_chain_pems[0].write_to_path(str(self.certificate))
         certificate.private_key_pem.write_to_path(str(self.key))
-        for name in ("load", "origin"):
+        for name in PROGRAMS:
             subprocess.run(["cc", "-O2", "-o", str(self.folder / name), str(HERE / f"{name}.c"), "-lpthread"], check=True, timeout=60)
 
     @property

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from .contenders import OURS, V2RAY, WITHOUT_UVLOOP, XRAY
 from .results import Ratio, Result, Run
-from .servers import SERVERS
+from .servers import SERVERS, Server
 from .targets import TARGETS
 
 
 def whole(run: Run) -> str:
     """Return everything."""
-    return "\n\n".join([targets(run), figures(run), units(run), about(run)])
+    return "\n\n".join(part for part in (targets(run), figures(run), packets(run), units(run), about(run)) if part)
 
 
 def targets(run: Run) -> str:
@@ -20,20 +20,29 @@ def targets(run: Run) -> str:
     rows = []
     for target in TARGETS:
         value, result = target.measured(run), target.result(run)
-        ratio = result.ratio(target.ours, target.peer) if result and target.peer else None
+        ratio = target.ratio(result) if result else None
         met = "not measured" if value is None else "yes" if target.met(value) else "**no**"
         who = "" if target.ours == OURS else "without uvloop: "
-        whom = {"": "", OURS: "with uvloop"}.get(target.peer, target.peer)
+        whom = "with uvloop" if target.peer == OURS else target.against(result)
         what = f"{who}{target.scenario}, {target.figure}"
         rows.append((what, target.server, target.cipher, whom, target.wanted, _spread(ratio) if ratio else _number(value), met))
     return _table(("what", "server", "cipher", "beside", "target", "measured (spread)", "met"), rows)
 
 
 def figures(run: Run) -> str:
-    """Return the medians of every contender, and how we compare."""
+    """Return the medians of every contender, and how we compare, where streams are carried."""
+    return _figures(run, [server for server in SERVERS if not server.packets])
+
+
+def packets(run: Run) -> str:
+    """Return the same for datagrams."""
+    return _figures(run, [server for server in SERVERS if server.packets])
+
+
+def _figures(run: Run, servers: Iterable[Server]) -> str:
     head = ("", "figure", *(name for name in (OURS, V2RAY, XRAY, WITHOUT_UVLOOP)), "÷ v2ray", "÷ xray", "without uvloop ÷ with")
     parts = []
-    for server in SERVERS:
+    for server in servers:
         for cipher in dict.fromkeys(each.cipher for each in run.results if each.server == server.name):
             rows = [_row(each) for each in run.results if (each.server, each.cipher) == (server.name, cipher)]
             parts.append(f"Server: {server.name} ({server.sends}), {cipher}\n\n{_table(head, rows)}")
@@ -53,6 +62,8 @@ def units(run: Run) -> str:
     """Return what the servers send."""
     layers = [*dict.fromkeys(layer for sizes in run.units.values() for layer in sizes)]
     rows = [(name, *(f"{sizes[layer]:,}" for layer in layers)) for name, sizes in run.units.items()]
+    if not rows:
+        return ""
     return _table(("bytes in each", *layers), rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,14 @@ class Result:
     def median(self, contender: str) -> float:
         """Return what is typical for a contender."""
         return statistics.median(value for value in self.values[contender] if value is not None)
+
+    def best(self, peers: Iterable[str], most: bool) -> str | None:
+        """Return which of these contenders does best; None if none was measured.
+
+        :param most: whether more is better
+        """
+        measured = [peer for peer in peers if any(value is not None for value in self.values.get(peer, []))]
+        return (max if most else min)(measured, key=self.median, default=None)
 
     def ratio(self, ours: str, peer: str) -> Ratio | None:
         """Return how we compare with a peer; None if there is no round in which both were measured."""

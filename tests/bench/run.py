@@ -2,7 +2,8 @@
 
     nox -s bench -- [--quick] [--only down,echo] [--servers v2ray,xray] [--ciphers aes-256-gcm] [--rounds 5] [--json FILE]
     nox -s bench -- --render docs/explanation/speed.json      # writes the tables and the plot of the page again
-    nox -s bench -- --profile down                            # where the processor time of our client goes
+    nox -s bench -- --quick --only udp                        # datagrams alone, in two minutes
+    nox -s bench -- --profile down-1                          # where the processor time of our client goes
 
 Prints Markdown. What is not installed is left out, and said so. The machine is shared and noisy: read the ratios, not the seconds.
 """
@@ -28,7 +29,7 @@ from bench.machine import describe
 from bench.page import render
 from bench.processes import BenchError, Running, Workshop
 from bench.results import Run
-from bench.scenarios import CHACHA, FULL, QUICK, REFERENCE, SCENARIOS, Place, Scale, Scenario
+from bench.scenarios import CHACHA, FULL, PLAIN_SERVER, QUICK, REFERENCE, SCENARIOS, Place, Scale, Scenario
 from bench.servers import SERVERS, Server, origin
 
 
@@ -43,7 +44,8 @@ def main() -> int:
     try:
         with _workshop() as workshop:
             if options.profile:
-                print(profile(workshop, options.profile, options.ciphers or CHACHA, options.servers or REFERENCE))
+                server = options.servers or (PLAIN_SERVER if options.profile.startswith("udp") else REFERENCE)
+                print(profile(workshop, options.profile, options.ciphers or CHACHA, server))
                 return 0
             run = measure(workshop, options)
     except BenchError as error:
@@ -69,8 +71,9 @@ def measure(workshop: Workshop, options: argparse.Namespace) -> Run:
                 if fitting:
                     with _failure_noted(run, f"{server.name}, {cipher}"), _everything_ends(workshop):
                         place = Place(workshop, server.start(workshop, cipher), target, cipher)
-                        run.units[server.name] = units.look(workshop, place.endpoint, target, cipher)
-                        _measure_at(run, place, server.name, fitting, contenders, scale)
+                        if not server.packets:
+                            run.units[server.name] = units.look(workshop, place.endpoint, target, cipher)
+                        _measure_at(run, place, server.name, fitting, [each for each in contenders if each.fits(server)], scale)
     return run
 
 
@@ -143,7 +146,7 @@ def _say(text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description="Our client beside those of v2ray and Xray.")
-    parser.add_argument("--quick", action="store_true", help="about two minutes: fewer rounds, less of everything")
+    parser.add_argument("--quick", action="store_true", help="about five minutes: fewer rounds, less of everything")
     parser.add_argument("--only", default="", metavar="NAMES", help=f"scenarios that begin so: {', '.join(each.name for each in SCENARIOS)}")
     parser.add_argument("--servers", metavar="NAMES", help=f"of: {', '.join(each.name for each in SERVERS)}")
     parser.add_argument("--ciphers", metavar="NAMES", help=f"default: {FULL.ciphers}")

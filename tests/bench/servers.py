@@ -1,6 +1,6 @@
-"""The servers that clients are measured against, each as it comes, over WebSocket over TLS 1.3. They differ in the size of what they send.
+"""The servers that clients are measured against, each as it comes.
 
-`units` measures those sizes; `Server.sends` says what it found.
+Those for streams speak WebSocket over TLS 1.3, and differ in the size of what they send: `units` measures it, and `Server.sends` says what it found.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +25,10 @@ from outline_lb.base.address import Address
 from .processes import Workshop
 
 SECRET: Final = "Secret0"
+PLAIN: Final = "udp"
+"""Shadowsocks over UDP."""
+MESSAGES: Final = "ws"
+"""A WebSocket message for each datagram."""
 PUBLIC: Final = "203.0.113.77"
 """An address from TEST-NET-3 (RFC 5737): the real outline-ss-server takes no target on 127.0.0.1."""
 
@@ -35,11 +40,13 @@ class Endpoint:
     :param port: on 127.0.0.1; its certificate says ``localhost``
     :param path: of the WebSocket
     :param closes_both: whether a Close frame is the end of both directions to it
+    :param packets: how datagrams get there: `PLAIN` or `MESSAGES`; empty: it is one for streams
     """
 
     port: int
-    path: str
-    closes_both: bool
+    path: str = ""
+    closes_both: bool = True
+    packets: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,11 @@ class Server:
     """A kind of server.
 
     :param name: of the program
-    :param sends: how much payload each unit has that it sends
+    :param sends: how much payload each unit has that it sends; of one for datagrams: how
     :param needs: programs; without them it is left out
     :param start: starts one with a cipher
     :param origin_host: where the origin has to be for it
+    :param packets: as `Endpoint` has it
     """
 
     name: str
@@ -58,6 +66,7 @@ class Server:
     needs: tuple[str, ...]
     start: Callable[[Workshop, str], Endpoint]
     origin_host: str = "127.0.0.1"
+    packets: str = ""
 
     def missing(self) -> str:
         """Return why it cannot run here; empty if it can."""
@@ -87,7 +96,7 @@ def _ray(workshop: Workshop, cipher: str, command: list[str], settings: dict[str
     config["outbounds"][0]["settings"] = settings
     config["log"] = {"loglevel": "error", "access": "none"}
     workshop.start([*command, workshop.write(f"server-{port}.json", json.dumps(config))], port)
-    return Endpoint(port, "/ray", closes_both=True)
+    return Endpoint(port, "/ray")
 
 
 def _libev(workshop: Workshop, cipher: str) -> Endpoint:
@@ -96,7 +105,7 @@ def _libev(workshop: Workshop, cipher: str) -> Endpoint:
     config = {"server": "127.0.0.1", "server_port": port, "password": SECRET, "method": cipher, "timeout": 600, "mode": "tcp_only"}
     file = workshop.write(f"server-{port}.json", json.dumps({**config, "plugin": program("ss-v2ray-plugin"), "plugin_opts": options}))
     workshop.start([str(program("ss-server")), "-c", file], port)
-    return Endpoint(port, "/ray", closes_both=True)
+    return Endpoint(port, "/ray")
 
 
 def _outline(workshop: Workshop, cipher: str) -> Endpoint:
@@ -119,18 +128,35 @@ def _outline(workshop: Workshop, cipher: str) -> Endpoint:
     return Endpoint(port, "/ray", closes_both=False)
 
 
+def _libev_udp(workshop: Workshop, cipher: str) -> Endpoint:
+    port = _free_port()  # for TCP, by which we see that it runs, and UDP
+    config = {"server": "127.0.0.1", "server_port": port, "password": SECRET, "method": cipher, "timeout": 600, "mode": "tcp_and_udp"}
+    workshop.start([str(program("ss-server")), "-c", workshop.write(f"server-{port}.json", json.dumps(config))], port)
+    return Endpoint(port, packets=PLAIN)
+
+
 def _ours(workshop: Workshop, cipher: str) -> Endpoint:
     port = free_port()
+    _start_ours(workshop, cipher, port, {"path": "/ray", "half_close": "defer"})
+    return Endpoint(port, "/ray")
+
+
+def _ours_udp(workshop: Workshop, cipher: str) -> Endpoint:
+    port = free_port()
+    _start_ours(workshop, cipher, port, {"packet_path": "/ray"})
+    return Endpoint(port, "/ray", packets=MESSAGES)
+
+
+def _start_ours(workshop: Workshop, cipher: str, port: int, listener: Mapping[str, str]) -> None:
     tls = {"certificate": str(workshop.certificate), "key": str(workshop.key)}
     frontend = {
         "type": "outline-server",
-        "listen": [{"type": "ws-h1", "address": f"127.0.0.1:{port}", "path": "/ray", "half_close": "defer", "tls": tls}],
+        "listen": [{"type": "ws-h1", "address": f"127.0.0.1:{port}", "tls": tls, **listener}],
         "keys": {"user": {"secret": SECRET, "cipher": cipher}},
         "allow_private_targets": True,
     }
     config = {"version": 1, "frontends": {"server": frontend}, "upstreams": {"internet": {"transport": "direct"}}}
     workshop.start([sys.executable, "-m", "outline_lb", "run", "-c", workshop.write(f"server-{port}.yaml", json.dumps(config))], port)
-    return Endpoint(port, "/ray", closes_both=True)
 
 
 SERVERS: Final = (
@@ -139,6 +165,8 @@ SERVERS: Final = (
     Server("libev", "16 KB in frames of 2 KB", ("ss-server", "ss-v2ray-plugin"), _libev),
     Server("outline", "16 KB", ("outline-ss-server", "nginx", "ip"), _outline, PUBLIC),
     Server("ours", "16 KB", (), _ours),
+    Server("udp-libev", "Shadowsocks over UDP", ("ss-server",), _libev_udp, packets=PLAIN),
+    Server("udp-ours", "datagrams as WebSocket messages", (), _ours_udp, packets=MESSAGES),
 )
 
 
@@ -149,7 +177,7 @@ def origin(workshop: Workshop, host: str) -> Iterator[Address]:
     if ip:
         subprocess.run([ip, "addr", "replace", f"{host}/32", "dev", "lo"], check=True, timeout=10)
     try:
-        port = free_port()
+        port = _free_port()
         running = workshop.start([workshop.folder / "origin", host, str(port)], port, host=host)
         try:
             yield Address(host, port)
@@ -158,3 +186,12 @@ def origin(workshop: Workshop, host: str) -> Iterator[Address]:
     finally:
         if ip:
             subprocess.run([ip, "addr", "del", f"{host}/32", "dev", "lo"], check=True, timeout=10)
+
+
+def _free_port() -> int:
+    """Return a port that is free for TCP and UDP."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", port))
+            return port

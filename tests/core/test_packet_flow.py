@@ -4,7 +4,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pytest
 from channels import REFUSED, PacketPool, SlowChannel, packets
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from outline_lb.base.address import Address
 from outline_lb.base.errors import GoingAwayError, StreamError, TruncatedError
 from outline_lb.base.flow import Flow, Network
 from outline_lb.base.packets import Packet
@@ -182,6 +183,43 @@ async def test_an_upstream_for_streams_only_is_not_asked_for_packets() -> None:
 
 
 # -- the end of a way
+
+
+QUERY: Final = Packet(Address("192.0.2.53", 53), b"query")
+ANSWER: Final = Packet(Address("192.0.2.54", 53), b"answer")
+
+
+async def test_with_the_answer_to_a_lone_query_the_way_is_left_as_the_server_leaves_it() -> None:
+    pool = PacketPool("a")
+    flow, sink = pool.flow()
+    flow.send([QUERY])
+    await settle()
+    pool.servers["a"].channel.feed(ANSWER)
+    assert sink.packets == [ANSWER]
+    assert pool.servers["a"].channel.closed
+    flow.send([QUERY])
+    await settle()
+    assert [channel.sent for channel in pool.servers["a"].channels] == [[QUERY], [QUERY]]
+    assert pool.health("a").failures == 0
+    flow.close()
+    await settle()
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [([[QUERY], [QUERY]], ANSWER), ([[QUERY, QUERY]], ANSWER), ([packets("1")], ANSWER), ([[QUERY]], packets("not from a name server")[0])],
+)
+async def test_after_anything_else_it_stays(sent: list[list[Packet]], answer: Packet) -> None:
+    pool = PacketPool("a")
+    flow, sink = pool.flow()
+    for batch in sent:
+        flow.send(batch)
+        await settle()
+    pool.servers["a"].channel.feed(answer)
+    assert sink.packets == [answer]
+    assert not pool.servers["a"].channel.closed
+    flow.close()
+    await settle()
 
 
 async def test_after_a_clean_end_the_next_packet_opens_another_way_and_nobody_is_blamed() -> None:

@@ -1,4 +1,4 @@
-"""What the fault tests on this machine's loopback share: a cipher for bad servers, TLS for them, figures."""
+"""What the fault tests on this machine's loopback share: a cipher for bad servers, TLS for them, a clock."""
 
 from __future__ import annotations
 
@@ -29,19 +29,6 @@ def server_tls(tls_files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tls_files.certificate, tls_files.key)
     return context
-
-
-@pytest.fixture
-def record(record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Return a function that keeps a figure in the report, and prints it."""
-
-    def keep(name: str, value: float | str, unit: str = "") -> None:
-        text = f"{value:.3g}" if isinstance(value, float) else str(value)
-        record_property(name, f"{text} {unit}".strip())
-        with capsys.disabled():
-            print(f"\n  {request.node.name}: {name}: {text} {unit}".rstrip(), end="")
-
-    return keep
 
 
 @pytest.fixture

@@ -108,7 +108,9 @@ class Line:
         if self._chance("loss"):
             self.stats["lost"] += 1
             return
-        for _ in range(2 if self._chance("duplicate") else 1):
+        copies = 2 if self._chance("duplicate") else 1
+        self.stats["duplicated"] += copies - 1
+        for _ in range(copies):
             if self._waiting[out] >= options["queue"]:
                 self.stats["dropped"] += 1
                 return

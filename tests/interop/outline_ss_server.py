@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from outline_lb.base.address import Address
 
 NAME: Final = "outline-ss-server"
 PATH: Final = "/SECRET_PATH/tcp"
+PACKET_PATH: Final = "/SECRET_PATH/udp"
 SECRET: Final = "Secret0"
 
 
@@ -31,8 +32,8 @@ class RealServer:
     """An outline-ss-server that runs.
 
     :param process: ends with `stop`
-    :param web: its HTTP listener, without TLS; the WebSocket is at `PATH`
-    :param plain: its listener of Shadowsocks alone
+    :param web: its HTTP listener, without TLS; the WebSockets are at `PATH` and `PACKET_PATH`
+    :param plain: its listener of Shadowsocks alone, for streams and packets
     :param log: what it said
     """
 
@@ -42,8 +43,17 @@ class RealServer:
     log: Path
 
     @classmethod
-    def start(cls, folder: Path, cipher: str = "chacha20-ietf-poly1305", name: str = "real") -> RealServer:
-        """Start one with one user, and wait until it listens."""
+    def start(
+        cls, folder: Path, cipher: str = "chacha20-ietf-poly1305", name: str = "real", more: Sequence[str] = (), prefix: Sequence[str] = ()
+    ) -> RealServer:
+        """Start one with one user, and wait until it listens.
+
+        :param folder: for its files
+        :param cipher: of its users
+        :param name: of its files
+        :param more: for its command line
+        :param prefix: a command that becomes the server in the end
+        """
         program = require_program(NAME, PEERS_INSTALL)
         first = free_port(2)
         web, plain = Address("127.0.0.1", first), Address("127.0.0.1", first + 1)
@@ -51,7 +61,7 @@ class RealServer:
         file.write_text(json.dumps(config(web, plain, cipher)))  # JSON is YAML
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [program, "-config", str(file), "-replay_history", "10000"], stdout=output, stderr=output, stdin=subprocess.DEVNULL
+                [*prefix, program, "-config", str(file), "-replay_history", "10000", *more], stdout=output, stderr=output, stdin=subprocess.DEVNULL
             )
         server = cls(process, web, plain, log)
         deadline = time.monotonic() + 20
@@ -76,7 +86,9 @@ def config(web: Address, plain: Address, cipher: str) -> object:
             {
                 "listeners": [
                     {"type": "tcp", "address": str(plain)},
+                    {"type": "udp", "address": str(plain)},
                     {"type": "websocket-stream", "web_server": "web", "path": PATH},
+                    {"type": "websocket-packet", "web_server": "web", "path": PACKET_PATH},
                 ],
                 "keys": [
                     {"id": "other", "cipher": cipher, "secret": "Secret1"},
@@ -89,7 +101,8 @@ def config(web: Address, plain: Address, cipher: str) -> object:
 
 @contextlib.contextmanager
 def public_address(host: str) -> Iterator[str]:
-    """Give this machine an address from TEST-NET-3 (RFC 5737), which the real server does not take for private, and take it away again.
+    """Give this machine an address from TEST-NET-3 (RFC 5737), or from 2001:db8::/32 (RFC 3849), which the real server does not take for private, and
+    take it away again.
 
     :param host: which nobody else uses at the same time
     """
@@ -98,13 +111,14 @@ def public_address(host: str) -> Iterator[str]:
     ip = shutil.which("ip")
     if ip is None:
         pytest.skip("ip is not installed: apt-get install iproute2")
-    done = subprocess.run([ip, "addr", "add", f"{host}/32", "dev", "lo"], check=False, capture_output=True, text=True)
+    network = f"{host}/{128 if ':' in host else 32}"
+    done = subprocess.run([ip, "addr", "add", network, "dev", "lo"], check=False, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"no address can be added here: {done.stderr.strip()}")
     try:
         yield host
     finally:
-        subprocess.run([ip, "addr", "del", f"{host}/32", "dev", "lo"], check=True)
+        subprocess.run([ip, "addr", "del", network, "dev", "lo"], check=True)
 
 
 @contextlib.contextmanager

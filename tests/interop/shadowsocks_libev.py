@@ -19,7 +19,7 @@ PLUGIN_READY: Final = "started"
 
 def _start(program: str, more: dict[str, Any], plugin_options: str, peers: Peers, port: int) -> subprocess.Popen[bytes]:
     path = require_program(program, "apt-get install shadowsocks-libev")
-    config = {"mode": "tcp_only", "timeout": 60, **more}
+    config = {"timeout": 60, **more}
     if plugin_options:
         config["plugin"] = require_program(PLUGIN, "apt-get install shadowsocks-v2ray-plugin")
         config["plugin_opts"] = f"{plugin_options};tls;host=localhost;path={PATH};mux=0"
@@ -28,16 +28,20 @@ def _start(program: str, more: dict[str, Any], plugin_options: str, peers: Peers
     return peers.start(program, [path, "-c", str(file)], port, PLUGIN_READY if plugin_options else "")
 
 
-def start_server(plugin: bool, peers: Peers, port: int, cipher: str) -> subprocess.Popen[bytes]:
+def _mode(packets: bool) -> dict[str, str]:
+    return {"mode": "tcp_and_udp" if packets else "tcp_only"}
+
+
+def start_server(plugin: bool, peers: Peers, port: int, cipher: str, packets: bool = False) -> subprocess.Popen[bytes]:
     """Start ss-server."""
-    config = {"server": "127.0.0.1", "server_port": port, "method": cipher, "password": SECRET}
+    config = {"server": "127.0.0.1", "server_port": port, "method": cipher, "password": SECRET, **_mode(packets)}
     options = f"server;cert={peers.tls.certificate};key={peers.tls.key}" if plugin else ""
     return _start("ss-server", config, options, peers, port)
 
 
-def start_client(plugin: bool, peers: Peers, port: int, server: Address, cipher: str, secret: str) -> subprocess.Popen[bytes]:
+def start_client(plugin: bool, peers: Peers, port: int, server: Address, cipher: str, secret: str, packets: bool = False) -> subprocess.Popen[bytes]:
     """Start ss-local."""
-    there = {"server": server.host, "server_port": server.port, "method": cipher, "password": secret}
+    there = {"server": server.host, "server_port": server.port, "method": cipher, "password": secret, **_mode(packets)}
     here = {"local_address": "127.0.0.1", "local_port": port}
     return _start("ss-local", {**there, **here}, f"cert={peers.tls.ca}" if plugin else "", peers, port)
 
@@ -46,3 +50,6 @@ SS_SERVER: Final = TheirServer(partial(start_server, False), plain_upstream, end
 SS_SERVER_PLUGIN: Final = TheirServer(partial(start_server, True), websocket_upstream)
 SS_LOCAL: Final = TheirClient(partial(start_client, False), plain_listener)
 SS_LOCAL_PLUGIN: Final = TheirClient(partial(start_client, True), websocket_listener)
+
+SS_SERVER_PACKETS: Final = TheirServer(partial(start_server, False, packets=True), plain_upstream)
+SS_LOCAL_PACKETS: Final = TheirClient(partial(start_client, False, packets=True), plain_listener)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-from interop.peer import Peers, TheirClient, TheirServer, websocket_listener, websocket_upstream
+from interop.peer import Peers, TheirClient, TheirServer, plain_listener, plain_upstream, websocket_listener, websocket_upstream
 from interop.v2ray import client_config, server_config
 from programs import PEERS_INSTALL, require_program
 
@@ -46,6 +46,46 @@ V2RAY_SERVER: Final = TheirServer(start_v2ray_server, websocket_upstream)
 V2RAY_CLIENT: Final = TheirClient(start_v2ray_client, websocket_listener)
 XRAY_SERVER: Final = TheirServer(start_xray_server, websocket_upstream)
 XRAY_CLIENT: Final = TheirClient(start_xray_client, websocket_listener)
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    """Have the same without WebSocket and TLS, and with packets: these are plain Shadowsocks even where streams are not."""
+    for side, settings in (("inbounds", {"network": "tcp,udp"}), ("outbounds", {})):
+        for entry in config[side]:
+            if entry["protocol"] == "shadowsocks":
+                del entry["streamSettings"]
+                entry["settings"].update(settings)
+            elif entry["protocol"] == "socks":
+                entry["settings"].update({"udp": True, "ip": "127.0.0.1"})
+    return config
+
+
+def start_plain_v2ray_client(peers: Peers, port: int, server: Address, cipher: str, secret: str) -> subprocess.Popen[bytes]:
+    """Start v2ray's client as one of Shadowsocks alone, with packets."""
+    return _start_v2ray(peers, "client", _plain(_with_secret(client_config(port, server, cipher), secret)), port)
+
+
+def start_plain_xray_client(peers: Peers, port: int, server: Address, cipher: str, secret: str) -> subprocess.Popen[bytes]:
+    """Start Xray's client as one of Shadowsocks alone, with packets."""
+    return _start_xray(peers, "client", _plain(_with_secret(client_config(port, server, cipher), secret)), port)
+
+
+def start_plain_v2ray_server(peers: Peers, port: int, cipher: str) -> subprocess.Popen[bytes]:
+    """Start v2ray's server as one of Shadowsocks alone, with packets."""
+    return _start_v2ray(peers, "server", _plain(server_config(port, cipher, peers.tls.certificate, peers.tls.key)), port)
+
+
+def start_plain_xray_server(peers: Peers, port: int, cipher: str) -> subprocess.Popen[bytes]:
+    """Start Xray's server as one of Shadowsocks alone, with packets."""
+    config = _plain(server_config(port, cipher, peers.tls.certificate, peers.tls.key))
+    config["outbounds"][0]["settings"] = ALLOW_ALL
+    return _start_xray(peers, "server", config, port)
+
+
+V2RAY_CLIENT_PACKETS: Final = TheirClient(start_plain_v2ray_client, plain_listener)
+V2RAY_SERVER_PACKETS: Final = TheirServer(start_plain_v2ray_server, plain_upstream)
+XRAY_CLIENT_PACKETS: Final = TheirClient(start_plain_xray_client, plain_listener)
+XRAY_SERVER_PACKETS: Final = TheirServer(start_plain_xray_server, plain_upstream)
 
 
 def _with_secret(config: dict[str, Any], secret: str) -> dict[str, Any]:

@@ -24,6 +24,8 @@ OVERHEAD: Final = 128
 """Bytes that a packet takes besides its data: there may be many, and empty ones."""
 PAUSE: Final = 1.0
 """Seconds after a failure in which what comes is dropped: each packet would have all upstreams tried again."""
+DNS: Final = 53
+"""The port of name servers."""
 FRUITLESS: Final = 3
 """Ways in a row that ended before anything came over them, after which that is a failure: a server that takes them, and ends them at once."""
 
@@ -172,6 +174,9 @@ class PacketFlow(PacketChannel[Packet]):
 class CarriedPackets(PacketSink[Packet]):
     """A flow over one upstream, for as long as that lasts: counted, and watched for its end.
 
+    Servers end an association with the answer to its only packet, if that was a query for a name (so do those of Outline, and ours). Then this side
+    leaves, too: what it sent from now on would be lost.
+
     :param lower: the channel; becomes ours
     :param fresh: whether opening it showed that the server is there; else the first packet that comes does
     :param member: the upstream, in its pool
@@ -180,7 +185,21 @@ class CarriedPackets(PacketSink[Packet]):
     :param closed: called with this and the error, if any, at the end
     """
 
-    __slots__ = ("_closed", "_fresh", "_lower", "_over", "_packets", "_way", "answered", "flow", "member", "received", "sent", "should_leave")
+    __slots__ = (
+        "_closed",
+        "_fresh",
+        "_lone_query",
+        "_lower",
+        "_over",
+        "_packets",
+        "_way",
+        "answered",
+        "flow",
+        "member",
+        "received",
+        "sent",
+        "should_leave",
+    )
 
     def __init__(
         self,
@@ -201,12 +220,15 @@ class CarriedPackets(PacketSink[Packet]):
         self._packets = packets
         self._closed = closed
         self._over = False  # on our side
+        self._lone_query: bool | None = None  # whether all that was sent is one query; None: nothing was
         self._way = member.upstream.ways[self.flow.network]
         self._way.carried.add(self)
         lower.set_sink(self)
 
     def send(self, packets: list[Packet]) -> None:
         """Send packets."""
+        if self._lone_query is not False:
+            self._lone_query = self._lone_query is None and len(packets) == 1 and packets[0].address.port == DNS
         for packet in packets:
             self.sent += len(packet.data)
         self._lower.send(packets)
@@ -233,6 +255,8 @@ class CarriedPackets(PacketSink[Packet]):
             self.member.upstream.answered(self.flow.network, self._fresh)
         for packet in packets:
             self.received += len(packet.data)
+        if self._lone_query and self._way.has_server and packets[0].address.port == DNS:
+            self.leave()
         self._packets.received(packets)
 
     def connection_lost(self, exc: Exception | None) -> None:

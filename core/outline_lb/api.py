@@ -22,7 +22,7 @@ from .base.errors import (
     describe,
 )
 from .base.flow import Flow, Network
-from .base.packets import MAX_PACKET, NO_PACKET_SINK, Packet, PacketChannel, PacketSink
+from .base.packets import MAX_PACKET, NO_PACKET_SINK, Packet, PacketChannel, PacketHop, PacketSink
 from .base.secret import Secret, SecretUrl
 from .base.stream import NOBODY, ROOM, Buffer, Hop, Stream, StreamSink
 from .datapath.access import AccessKey
@@ -83,6 +83,7 @@ __all__ = [
     "PacketChannel",
     "PacketCodec",
     "PacketDialer",
+    "PacketHop",
     "PacketSink",
     "PacketTransport",
     "Policy",

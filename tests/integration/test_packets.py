@@ -170,7 +170,7 @@ async def test_later_packets_of_another_key_are_dropped_and_the_association_live
         async with closing(channel, sink):
             channel.send([Packet(TARGET, b"one")])
             await sink.received(1)
-            channel._lower.send(foreign)
+            channel.lower.send(foreign)
             channel.send([Packet(TARGET, b"two")])
             assert [packet.data for packet in await sink.received(2)] == [b"one", b"two"]
     assert [flow.user for flow in server.dialer.flows] == ["alice"]

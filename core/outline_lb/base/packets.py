@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from .address import Address
 
 PacketT = TypeVar("PacketT")
+LowerT = TypeVar("LowerT")
 
 MAX_PACKET: Final = 65507
 """The most bytes that a UDP datagram carries over IPv4."""
@@ -94,3 +95,34 @@ class _Nobody(PacketSink[Any]):
 
 
 NO_PACKET_SINK: Final[PacketSink[Any]] = _Nobody()
+
+
+class PacketHop(PacketChannel[PacketT], PacketSink[LowerT], Generic[PacketT, LowerT]):
+    """Stands on another channel, perhaps one for packets of another kind; a layer says what it makes of them.
+
+    :param lower: the channel to stand upon; becomes ours
+    """
+
+    __slots__ = ("lower", "upper")
+
+    def __init__(self, lower: PacketChannel[LowerT]) -> None:
+        self.lower = lower
+        self.upper: PacketSink[PacketT] = NO_PACKET_SINK
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        upper, self.upper = self.upper, NO_PACKET_SINK  # breaks the reference circle
+        upper.connection_lost(exc)
+
+    @property
+    def peer_address(self) -> Address | None:
+        return self.lower.peer_address
+
+    def set_sink(self, sink: PacketSink[PacketT]) -> None:
+        self.upper = sink
+        self.lower.set_sink(self)
+
+    def close(self) -> None:
+        self.lower.close()
+
+    def keep_alive(self, doubt: bool = False) -> None:
+        self.lower.keep_alive(doubt)

@@ -9,7 +9,7 @@ from ..base.address import Address
 from ..base.drops import Drops
 from ..base.errors import ProtocolError, TruncatedError
 from ..base.flow import Flow
-from ..base.packets import NO_PACKET_SINK, Packet, PacketChannel, PacketSink
+from ..base.packets import Packet, PacketChannel, PacketHop
 from ..base.stream import SCRATCH, Buffer, Hop, Stream
 from .cipher import ClientCipher, Opener, PacketCodec, Sealer
 
@@ -116,7 +116,7 @@ class TunnelStream(Hop):
         super().close()
 
 
-class TunnelChannel(PacketChannel[Packet], PacketSink[bytes]):
+class TunnelChannel(PacketHop[Packet, bytes]):
     """Packets through a channel of sealed ones: seals down, opens up.
 
     :param lower: the channel to the other end of the tunnel; becomes ours
@@ -124,45 +124,22 @@ class TunnelChannel(PacketChannel[Packet], PacketSink[bytes]):
     :param drops: hears of those that cannot be opened
     """
 
-    __slots__ = ("_codec", "_drops", "_lower", "_sink")
+    __slots__ = ("_codec", "_drops")
 
     def __init__(self, lower: PacketChannel[bytes], codec: PacketCodec, drops: Drops) -> None:
-        self._lower = lower
+        super().__init__(lower)
         self._codec = codec
         self._drops = drops
-        self._sink: PacketSink[Packet] = NO_PACKET_SINK
-
-    # -- called by the channel below
 
     def packets_received(self, packets: list[bytes]) -> None:
         opened = self._codec.open(packets)
         if len(opened) < len(packets):
             self._drops.count("cannot be opened: damaged, or sealed with another secret", len(packets) - len(opened))
         if opened:
-            self._sink.packets_received(opened)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        sink, self._sink = self._sink, NO_PACKET_SINK  # breaks the reference circle
-        sink.connection_lost(exc)
-
-    # -- called by the sink above
-
-    @property
-    def peer_address(self) -> Address | None:
-        return self._lower.peer_address
-
-    def set_sink(self, sink: PacketSink[Packet]) -> None:
-        self._sink = sink
-        self._lower.set_sink(self)
+            self.upper.packets_received(opened)
 
     def send(self, packets: list[Packet]) -> None:
-        self._lower.send(self._codec.seal(packets))
-
-    def close(self) -> None:
-        self._lower.close()
-
-    def keep_alive(self, doubt: bool = False) -> None:
-        self._lower.keep_alive(doubt)
+        self.lower.send(self._codec.seal(packets))
 
 
 class Tunnel:

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from outline_lb.api import NO_PACKET_SINK, Address, Packet, PacketChannel, PacketSink
+from outline_lb.api import Packet, PacketChannel, PacketHop
 
 DNS: Final = 53
 DNS_TIMEOUT: Final = 17.0
 """Seconds that an association is kept for the answer to a query: more than those wait for it (RFC 5452 section 10)."""
 
 
-class Association(PacketChannel[Packet], PacketSink[Packet]):
+class Association(PacketHop[Packet, Packet]):
     """A user's packets, until none came for some time.
 
     As with other servers, that is short where only queries for names were sent; and if it was a single one, its answer is the end.
@@ -25,7 +25,7 @@ class Association(PacketChannel[Packet], PacketSink[Packet]):
     :param over: called with this at the end; may be called again
     """
 
-    __slots__ = ("_deadline", "_lone_query", "_lower", "_over", "_sink", "_timeout", "_timer", "_used")
+    __slots__ = ("_deadline", "_lone_query", "_over", "_timeout", "_timer", "_used")
 
     def __init__(
         self,
@@ -35,11 +35,10 @@ class Association(PacketChannel[Packet], PacketSink[Packet]):
         used: Callable[[Association], object],
         over: Callable[[Association], object],
     ) -> None:
-        self._lower = lower
+        super().__init__(lower)
         self._timeout = timeout
         self._used = used
         self._over = over
-        self._sink: PacketSink[Packet] = NO_PACKET_SINK
         self._deadline = 0.0
         self._expect_more((first,))
         self._lone_query = first.address.port == DNS  # nothing else was sent, and no answer has come
@@ -69,12 +68,11 @@ class Association(PacketChannel[Packet], PacketSink[Packet]):
         self._lone_query = False
         self._expect_more(packets)
         self._used(self)
-        self._sink.packets_received(packets)
+        self.upper.packets_received(packets)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish()
-        sink, self._sink = self._sink, NO_PACKET_SINK  # breaks the reference circle
-        sink.connection_lost(exc)
+        super().connection_lost(exc)
 
     def _finish(self) -> None:
         self._timer.cancel()
@@ -82,16 +80,8 @@ class Association(PacketChannel[Packet], PacketSink[Packet]):
 
     # -- called by the carrier
 
-    @property
-    def peer_address(self) -> Address | None:
-        return self._lower.peer_address
-
-    def set_sink(self, sink: PacketSink[Packet]) -> None:
-        self._sink = sink
-        self._lower.set_sink(self)
-
     def send(self, packets: list[Packet]) -> None:
-        self._lower.send(packets)
+        self.lower.send(packets)
         if self._lone_query:
             self._lone_query = False
             if packets[0].address.port == DNS:
@@ -99,7 +89,4 @@ class Association(PacketChannel[Packet], PacketSink[Packet]):
 
     def close(self) -> None:
         self._finish()
-        self._lower.close()
-
-    def keep_alive(self, doubt: bool = False) -> None:
-        self._lower.keep_alive(doubt)
+        super().close()
